@@ -1,0 +1,1 @@
+"""From a file of bytes to log-mel windows."""

@@ -1,0 +1,1 @@
+"""Everything between token ids and text that all engines share."""

@@ -1,0 +1,1 @@
+"""The CPU and GPU engines behind one interface; see `base.py`."""

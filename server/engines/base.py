@@ -1,0 +1,76 @@
+"""The engine interface: the one seam between Whisper as a model and everything around it.
+
+Knows: log-mel in, token ids out.
+Must not know: HTTP, media, VAD, text, formats.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from server.types import (
+    Alignment,
+    AlignmentRequest,
+    GenerationRequest,
+    GenerationResult,
+    LanguageDetection,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is loaded. `max_in_flight` is how many windows are worth submitting at once."""
+
+    name: str
+    model: str
+    n_mels: int
+    languages: Sequence[str]
+    max_in_flight: int
+    seedable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """A snapshot: windows that wait, and windows being computed."""
+
+    waiting: int
+    running: int
+    healthy: bool
+
+
+class Engine(Protocol):
+    """One loaded Whisper.
+
+    Thread-safe and non-blocking. Every Future ends: with a result, an `EngineError`, a
+    `DeadlineExceeded` or cancelled, also on `close()`. The order of completion is free.
+    """
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded; constant."""
+        ...
+
+    def generate(self, request: GenerationRequest) -> Future[GenerationResult]:
+        """Decode one window."""
+        ...
+
+    def detect_language(self, request: GenerationRequest) -> Future[LanguageDetection]:
+        """Probability of each language in one window; the request's prompt is ignored."""
+        ...
+
+    def align(self, request: AlignmentRequest) -> Future[Alignment]:
+        """Place text tokens in time."""
+        ...
+
+    def cancel(self, request_id: int) -> None:
+        """Drop what waits under this id; best effort, idempotent."""
+        ...
+
+    def stats(self) -> EngineStats:
+        """A snapshot for health and metrics."""
+        ...
+
+    def close(self, timeout: float) -> None:
+        """Stop; whatever has not ended in `timeout` seconds ends with an error."""
+        ...

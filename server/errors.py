@@ -1,0 +1,175 @@
+"""Every error that a client can meet, as one tree.
+
+Knows: status, OpenAI's `type` and `code`, and when to come back.
+Must not know: how an error is rendered (`http/problems.py` alone does that).
+
+    ServerError
+    ├── InvalidOption          400  a field is missing, malformed or not supported
+    ├── BadAudio               400  not audio, empty, or nothing that can be decoded
+    ├── AudioTooLong           400  more seconds than the limit
+    ├── Unauthenticated        401  no key, or one we do not know
+    ├── Forbidden              403  the key lacks the scope
+    ├── NotFound               404  no such route
+    │   └── ModelNotFound      404  no such model
+    ├── MethodNotAllowed       405
+    ├── UploadTimeout          408  the body stopped coming
+    ├── UploadTooLarge         413  more bytes than the limit
+    ├── UnsupportedMediaType   415  the body is not multipart/form-data
+    ├── RateLimited            429  your share is used up
+    ├── EngineError            500  the engine failed
+    ├── InternalError          500  anything that we did not foresee
+    ├── Overloaded             503  the server's queue is full
+    ├── Draining               503  the server is about to stop
+    └── DeadlineExceeded       504  the transcription took longer than its limit
+
+A message is written for the person who reads it in n8n or in a terminal: what is wrong, and what
+to do. It never holds a path, a key, a prompt or a transcript.
+"""
+
+from typing import ClassVar
+
+
+class ServerError(Exception):
+    """The root: `message` reaches the client, `param` names the field at fault."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str | None] = None
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after: int | None = None
+    ) -> None:
+        """Keep what the client is told; `retry_after` is in whole seconds, at least 1."""
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+
+class InvalidOption(ServerError):
+    """A request field is missing, malformed or not supported."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class BadAudio(ServerError):
+    """The file holds no audio that can be decoded."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_audio"
+
+
+class AudioTooLong(ServerError):
+    """The recording has more seconds than the limit."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "audio_too_long"
+
+
+class Unauthenticated(ServerError):
+    """No key, a malformed one, an unknown one or an expired one; never says which."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(ServerError):
+    """The key is good but lacks the scope."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "insufficient_scope"
+
+
+class NotFound(ServerError):
+    """No such route."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "unknown_url"
+
+
+class ModelNotFound(NotFound):
+    """No such model is loaded."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(ServerError):
+    """The route exists, but not for this method."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class UploadTimeout(ServerError):
+    """The body stopped coming, or took longer than the limit."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "upload_timeout"
+
+
+class UploadTooLarge(ServerError):
+    """The body has more bytes than the limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "upload_too_large"
+
+
+class UnsupportedMediaType(ServerError):
+    """The body is not multipart/form-data."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+
+
+class RateLimited(ServerError):
+    """The caller's own share is used up."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+
+
+class EngineError(ServerError):
+    """The engine failed; the message stays general."""
+
+    status = 500
+    code = "engine_error"
+
+
+class InternalError(ServerError):
+    """A fault of ours that nobody foresaw."""
+
+    status = 500
+    code = "internal_error"
+
+
+class Overloaded(ServerError):
+    """The server's queue is full."""
+
+    status = 503
+    code = "overloaded"
+
+
+class Draining(ServerError):
+    """The server is about to stop and takes no new work."""
+
+    status = 503
+    code = "draining"
+
+
+class DeadlineExceeded(ServerError):
+    """The work took longer than its limit."""
+
+    status = 504
+    code = "deadline_exceeded"

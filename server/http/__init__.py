@@ -1,0 +1,1 @@
+"""The edge: OpenAI's routes, forms and error bodies on Falcon."""

@@ -1,0 +1,165 @@
+"""Every setting, read once from the environment.
+
+Knows: names, types, bounds and defaults.
+Must not know: what a setting is used for. `Settings.from_env` is the only reader of the
+environment in `server`; an unknown `SUSSURRO_*` name is a mistake and stops the start.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+PREFIX = "SUSSURRO_"
+SECRETS = ("api_keys",)
+"""Settings with a `_FILE` twin that names a file holding the value."""
+
+EXIT_CONFIG = 78
+"""sysexits.h EX_CONFIG: a supervisor should not restart us."""
+
+
+class SettingsError(Exception):
+    """Something in the environment is wrong; `problems` lists all of it, one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep the problems for whoever prints them."""
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _split(value: object) -> object:
+    """A comma- or newline-separated string as a tuple of its non-empty parts."""
+    if not isinstance(value, str):
+        return value
+    return tuple(
+        part for line in value.splitlines() for raw in line.split(",") if (part := raw.strip())
+    )
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(hide_input_in_errors=True))
+class Settings:
+    """One value a setting; `docs/settings.md` is checked against this class."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(9005, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Key records (hashes only), one a line or separated by spaces; "
+        "`ops keys new` prints one. Without a record the server refuses to start.",
+    )
+    models: Names = Field(
+        ("base",),
+        min_length=1,
+        description="Models to load, comma-separated; the first one answers for `whisper-1`.",
+    )
+    weights_dir: Path = Field(
+        Path("~/.cache/sussurro/weights"),
+        description="Folder with one sub-folder a model, as `ops weights get` fills it.",
+    )
+    compute_type: Literal["int8", "int8_float32", "float32"] = Field(
+        "int8", description="Arithmetic of the CPU engine."
+    )
+    cpu_workers: int = Field(
+        0, ge=0, le=256, description="Windows computed at once on the CPU; 0 is one a core."
+    )
+    cpu_threads: int = Field(1, ge=1, le=64, description="Threads of each CPU worker.")
+    max_batch_size: int = Field(
+        8, ge=1, le=64, description="Most windows that one CPU worker takes as a batch."
+    )
+    beam_size: int = Field(5, ge=1, le=10, description="Beams at temperature 0; 1 is greedy.")
+    max_upload_bytes: int = Field(1 << 30, ge=1, description="Largest request body, in bytes.")
+    max_field_bytes: int = Field(
+        16_384, ge=256, le=1 << 20, description="Largest text field of a form, in bytes."
+    )
+    max_audio_seconds: Seconds = Field(
+        7_200.0, description="Longest recording, in seconds of audio."
+    )
+    load_timeout: Seconds = Field(
+        120.0, description="Longest time to decode a file's media, in seconds."
+    )
+    upload_timeout: Seconds = Field(
+        1_800.0, description="Longest time to receive a request's body, in seconds."
+    )
+    upload_idle_timeout: Seconds = Field(
+        60.0, description="Longest silence of a client while it uploads, in seconds."
+    )
+    header_timeout: Seconds = Field(
+        10.0, description="Longest time to receive a request's headers, in seconds."
+    )
+    request_timeout: Seconds = Field(
+        3_600.0, description="Longest time from upload to answer, in seconds."
+    )
+    max_requests: int = Field(
+        64, ge=1, le=10_000, description="Transcriptions at once, waiting ones included; then 503."
+    )
+    max_loads: int = Field(2, ge=1, le=64, description="Media files decoded at once; others wait.")
+    drain_timeout: Seconds = Field(
+        30.0, description="Time that running requests get after SIGTERM, in seconds."
+    )
+    spool_dir: Path = Field(
+        Path(tempfile.gettempdir()),
+        description="Folder for uploads and decoded audio; its files are unlinked at once.",
+    )
+    sandbox: Literal["required", "available"] = Field(
+        "required",
+        description="`required`: refuse to start if the kernel lacks a layer of the media sandbox; "
+        "`available`: warn and use the layers that are there.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read all settings.
+
+        Raises:
+            SettingsError: with every problem at once: unknown names, bad values, a secret given
+                twice, a secret's file that cannot be read. Values are never repeated.
+        """
+        problems: list[str] = []
+        values = _collect(environ, problems)
+        try:
+            settings: Settings = TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            problems += [
+                f"{_name(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False)
+            ]
+        if problems:
+            raise SettingsError(problems)
+        return settings
+
+
+def _name(location: tuple[Any, ...]) -> str:
+    return PREFIX + str(location[0]).upper() if location else PREFIX + "*"
+
+
+def _collect(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    """The environment's `SUSSURRO_*` entries by field name; secrets may come from files."""
+    fields = set(Settings.__dataclass_fields__)
+    values: dict[str, str] = {}
+    for name, value in sorted(environ.items()):
+        if not name.startswith(PREFIX):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        secret = field.removesuffix("_file")
+        if field in fields:
+            values[field] = value
+        elif field.endswith("_file") and secret in SECRETS:
+            if PREFIX + secret.upper() in environ:
+                problems.append(f"{name}: set either this or {PREFIX}{secret.upper()}, not both")
+                continue
+            try:
+                values[secret] = Path(value).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{name}: cannot be read ({type(error).__name__})")
+        else:
+            problems.append(f"{name}: no such setting")
+    return values

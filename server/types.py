@@ -1,0 +1,262 @@
+"""The values that travel through the server: audio in, windows, tokens, transcript out.
+
+Knows: shapes, dtypes and units.
+Must not know: HTTP, engines, files, settings.
+Every class is frozen and slotted, so a value can be shared between threads without a lock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE = 16_000
+"""Samples a second that Whisper was trained on."""
+
+FRAMES_PER_SECOND = 100
+"""Log-mel frames a second: a hop of 160 samples."""
+
+WINDOW_SECONDS = 30.0
+"""The longest stretch of audio that Whisper sees at once."""
+
+Samples: TypeAlias = npt.NDArray[np.float32]
+"""float32 (n,), 16 kHz mono, in [-1, 1]."""
+
+Pcm: TypeAlias = npt.NDArray[np.int16]
+"""int16 (n,), 16 kHz mono; a memory map of an unlinked file, so that hours cost no memory."""
+
+LogMel: TypeAlias = npt.NDArray[np.float32]
+"""float32 (n_mels, 3000)."""
+
+Encoded: TypeAlias = object
+"""An engine's own form of the encoder's output; only the engine that made it may read it."""
+
+Task: TypeAlias = Literal["transcribe", "translate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A decoded recording.
+
+    `pcm` is int16, the precision at which openai-whisper itself loads audio.
+    `warnings` are short codes of what went wrong without stopping us (`audio_truncated`).
+    """
+
+    pcm: Pcm
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.pcm) / SAMPLE_RATE
+
+    def samples(self, start: int, stop: int) -> Samples:
+        """Samples `start` to `stop` as float32 in [-1, 1]; clipped to the recording."""
+        return self.pcm[max(start, 0) : stop].astype(np.float32) / 32768.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSegment:
+    """A stretch of audio, as sample offsets into the recording: `start` ≤ t < `end`."""
+
+    start: int
+    end: int
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return (self.end - self.start) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionOptions:
+    """What a caller may ask of a transcription; names and defaults are openai-whisper's.
+
+    `temperatures` is the fallback ladder: the first one is tried, the next only on failure.
+    `language` is a Whisper code, None to detect it.
+    """
+
+    task: Task = "transcribe"
+    language: str | None = None
+    prompt: str | None = None
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    beam_size: int = 5
+    best_of: int = 5
+    patience: float = 1.0
+    length_penalty: float = 1.0
+    word_timestamps: bool = False
+    compression_ratio_threshold: float = 2.4
+    logprob_threshold: float = -1.0
+    no_speech_threshold: float = 0.6
+    max_initial_timestamp: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationOptions:
+    """The hashable slice of the options that an engine sees; equal values may share a batch.
+
+    `temperature` 0 means beam search (or greedy at `beam_size` 1); above 0 it samples
+    `num_hypotheses` candidates.
+    """
+
+    beam_size: int = 5
+    num_hypotheses: int = 1
+    temperature: float = 0.0
+    patience: float = 1.0
+    length_penalty: float = 1.0
+    max_new_tokens: int = 224
+    suppress_tokens: tuple[int, ...] = ()
+    suppress_blank: bool = True
+    max_initial_timestamp_index: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One window for an engine.
+
+    Exactly one of `features` and `encoded` is needed; with both, `encoded` wins.
+    `prompt` ends with the task tokens (`<|startoftranscript|>`, language, task, …).
+    `deadline` is a `time.monotonic()` instant.
+    """
+
+    request_id: int
+    prompt: tuple[int, ...]
+    options: GenerationOptions
+    features: LogMel | None = None
+    encoded: Encoded | None = None
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """Tokens without prompt and without end-of-text; `sum_logprob` includes end-of-text."""
+
+    tokens: tuple[int, ...]
+    sum_logprob: float
+
+    @property
+    def avg_logprob(self) -> float:
+        """openai-whisper's average: the end-of-text token counts (decoding.py)."""
+        return self.sum_logprob / (len(self.tokens) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResult:
+    """What an engine hands back; `encoded` may be used again for the same window."""
+
+    hypotheses: tuple[Hypothesis, ...]
+    no_speech_prob: float
+    encoded: Encoded | None
+    queue_s: float
+    compute_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageDetection:
+    """Language code → probability, best first; and the encoder's output to go on with."""
+
+    language_probs: Mapping[str, float]
+    encoded: Encoded | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentRequest:
+    """Text tokens of one window to be placed in time.
+
+    `num_frames` counts the 10 ms frames that hold audio; what follows is padding.
+    """
+
+    request_id: int
+    start_sequence: tuple[int, ...]
+    text_tokens: tuple[int, ...]
+    num_frames: int
+    features: LogMel | None = None
+    encoded: Encoded | None = None
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """(text token index, 20 ms encoder frame) pairs of the best path, and token probabilities."""
+
+    path: tuple[tuple[int, int], ...]
+    text_token_probs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingResult:
+    """One decoded window, in openai-whisper's names."""
+
+    language: str
+    tokens: tuple[int, ...]
+    text: str
+    avg_logprob: float
+    no_speech_prob: float
+    temperature: float
+    compression_ratio: float
+    encoded: Encoded | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word with its place in seconds; `word` keeps its leading space."""
+
+    start: float
+    end: float
+    word: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """OpenAI's ten fields in OpenAI's order, and the words where they were asked for.
+
+    `seek` is the window's start in 10 ms frames; `start` and `end` are seconds.
+    """
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionStats:
+    """What a transcription cost, for the log line; sums over all windows."""
+
+    windows: int = 0
+    fallbacks: int = 0
+    dropped: int = 0
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The whole answer; every format is made from it alone. `language` is a Whisper code."""
+
+    task: Task
+    language: str
+    duration: float
+    text: str
+    segments: tuple[Segment, ...] = ()
+    words: tuple[Word, ...] = ()
+    warnings: tuple[str, ...] = ()
+    stats: TranscriptionStats = field(default_factory=TranscriptionStats)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling. `key_id` is safe to log; nothing else of a key is."""
+
+    key_id: str
+    scopes: frozenset[str] = frozenset()
