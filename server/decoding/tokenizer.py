@@ -109,7 +109,8 @@ class Tokenizer:
         """
         musical = "♩♪♫♬♭♮♯"
         symbols = list('"#()*+/:;<=>@[\\]^_`{|}~「」『』')
-        symbols += "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split()
+        symbols += ["<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("', "((", "))"]
+        symbols += ["(((", ")))", "[[", "]]", "{{", "}}", "♪♪", "♪♪♪"]
         # A hyphen and a quote are fine inside a word, not between words.
         found = {self.encode(" -")[0], self.encode(" '")[0]}
         for symbol in symbols + list(musical):

@@ -36,7 +36,7 @@ Windows = npt.NDArray[np.float32]
 """float32 (batch, 1500, d_model): encoder output."""
 
 
-def load(
+def load(  # noqa: PLR0913 - settings of one model, all by name
     model: str,
     path: Path,
     *,
@@ -164,14 +164,15 @@ class CTranslate2Engine:
 
     def _encode(self, requests: Sequence[GenerationRequest | AlignmentRequest]) -> Windows:
         """Encoder output of each request, computed only where it is missing."""
-        missing = [request.features for request in requests if request.encoded is None]
-        fresh = iter(())  # type: ignore[var-annotated]
+        windows: list[Any] = [request.encoded for request in requests]
+        missing = [index for index, window in enumerate(windows) if window is None]
         if missing:
-            features = ctranslate2.StorageView.from_array(np.stack(missing))  # type: ignore[arg-type]
-            fresh = iter(np.array(self._whisper.encode(features, to_cpu=True)))
-        return np.stack(
-            [next(fresh) if request.encoded is None else request.encoded for request in requests]
-        )
+            features: list[Any] = [requests[index].features for index in missing]
+            view = ctranslate2.StorageView.from_array(np.stack(features))
+            fresh = np.array(self._whisper.encode(view, to_cpu=True))
+            for index, window in zip(missing, fresh, strict=True):
+                windows[index] = window
+        return np.stack(windows)
 
     def _generate(self, encoded: Windows, requests: Sequence[GenerationRequest]) -> Sequence[Any]:
         options: GenerationOptions = requests[0].options

@@ -1,0 +1,66 @@
+"""When a decoded window is not good enough, and which of several attempts is the best.
+
+Knows: openai-whisper's gates on compression ratio, log-probability and no-speech probability.
+Must not know: how an attempt is made.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+from server.types import DecodingResult, GenerationOptions, Hypothesis, TranscriptionOptions
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes over compressed bytes: text that repeats itself compresses well."""
+    data = text.encode("utf-8")
+    return len(data) / len(zlib.compress(data))
+
+
+def generation_options(
+    options: TranscriptionOptions, temperature: float, suppress_tokens: tuple[int, ...]
+) -> GenerationOptions:
+    """What the engine is asked at one rung of the ladder: beams at 0, samples above."""
+    return GenerationOptions(
+        beam_size=options.beam_size if temperature == 0 else 1,
+        num_hypotheses=1 if temperature == 0 else options.best_of,
+        temperature=temperature,
+        patience=options.patience,
+        length_penalty=options.length_penalty,
+        suppress_tokens=suppress_tokens,
+        max_initial_timestamp_index=round(options.max_initial_timestamp / 0.02),
+    )
+
+
+def rank(hypotheses: Sequence[Hypothesis]) -> Hypothesis:
+    """The likeliest by average log-probability (openai-whisper's ranker without penalty)."""
+    return max(hypotheses, key=lambda each: each.sum_logprob / max(len(each.tokens), 1))
+
+
+def is_silence(result: DecodingResult, options: TranscriptionOptions) -> bool:
+    """No speech: the model says so, and is not sure of what it wrote either."""
+    return (
+        result.no_speech_prob > options.no_speech_threshold
+        and result.avg_logprob < options.logprob_threshold
+    )
+
+
+def needs_fallback(result: DecodingResult, options: TranscriptionOptions) -> bool:
+    """Whether to try the next temperature: repetitive, or unlikely without being silence."""
+    if is_silence(result, options):
+        return False
+    return (
+        result.compression_ratio > options.compression_ratio_threshold
+        or result.avg_logprob < options.logprob_threshold
+    )
+
+
+def best_attempt(
+    attempts: Sequence[DecodingResult], options: TranscriptionOptions
+) -> DecodingResult:
+    """The one to keep when every rung failed: the likeliest that does not repeat itself."""
+    varied = [
+        attempt
+        for attempt in attempts
+        if attempt.compression_ratio <= options.compression_ratio_threshold
+    ]
+    return max(varied or attempts, key=lambda attempt: attempt.avg_logprob)

@@ -1,0 +1,27 @@
+"""The tokens that go before the first generated one.
+
+Knows: the order that Whisper was trained on: previous text, then what to do.
+Must not know: where the previous text comes from.
+"""
+
+from server.decoding.tokenizer import Tokenizer
+from server.types import Task
+
+MAX_PREVIOUS_TOKENS = 223
+"""Half of the text context, less the token that opens it (openai/whisper decoding.py)."""
+
+
+def build_prompt(
+    tokenizer: Tokenizer, language: str, task: Task, previous: tuple[int, ...] = ()
+) -> tuple[int, ...]:
+    """Previous text (its last 223 tokens) and the task tokens; timestamps are on."""
+    task_tokens = tokenizer.sot_sequence(language, task)
+    if not previous:
+        return task_tokens
+    return (tokenizer.sot_prev, *previous[-MAX_PREVIOUS_TOKENS:], *task_tokens)
+
+
+def encode_prompt(tokenizer: Tokenizer, text: str | None) -> tuple[int, ...]:
+    """A caller's prompt as previous text: it continues, so it starts with a space."""
+    stripped = (text or "").strip()
+    return tokenizer.encode(" " + stripped) if stripped else ()
