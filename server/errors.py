@@ -4,6 +4,7 @@ Knows: status, OpenAI's `type` and `code`, and when to come back.
 Must not know: how an error is rendered (`http/problems.py` alone does that).
 
     ServerError
+    ├── MalformedRequest       400  not HTTP as RFC 9112 has it
     ├── InvalidOption          400  a field is missing, malformed or not supported
     ├── BadAudio               400  not audio, empty, or nothing that can be decoded
     ├── AudioTooLong           400  more seconds than the limit
@@ -19,6 +20,7 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ├── EngineError            500  the engine failed
     ├── InternalError          500  anything that we did not foresee
     ├── Overloaded             503  the server's queue is full
+    ├── NotReady               503  the models are still loading, or a part has failed
     ├── Draining               503  the server is about to stop
     └── DeadlineExceeded       504  the transcription took longer than its limit
 
@@ -30,20 +32,37 @@ from typing import ClassVar
 
 
 class ServerError(Exception):
-    """The root: `message` reaches the client, `param` names the field at fault."""
+    """The root: `message` reaches the client, `param` names the field at fault.
+
+    `reason` is a short code for logs and metrics, finer than `code`; no client sees it.
+    """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = None
 
     def __init__(
-        self, message: str, *, param: str | None = None, retry_after: int | None = None
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        reason: str | None = None,
     ) -> None:
         """Keep what the client is told; `retry_after` is in whole seconds, at least 1."""
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after = retry_after
+        self.reason = reason
+
+
+class MalformedRequest(ServerError):
+    """What arrived is not HTTP, or leaves open where the request ends."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "malformed_request"
 
 
 class InvalidOption(ServerError):
@@ -159,6 +178,13 @@ class Overloaded(ServerError):
 
     status = 503
     code = "overloaded"
+
+
+class NotReady(ServerError):
+    """The models are still loading, or a part of the server has failed."""
+
+    status = 503
+    code = "not_ready"
 
 
 class Draining(ServerError):

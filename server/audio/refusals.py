@@ -1,0 +1,89 @@
+"""What a decoder's end means: warnings, or the error that a client gets.
+
+Knows: reasons, signals, and the words for them.
+Must not know: how a decoder runs. Its report is a stranger's word: only known codes count.
+"""
+
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from server.audio.media_process import Verdict
+from server.errors import AudioTooLong, BadAudio, InternalError, ServerError
+
+FAULT = "The server could not decode the file."
+
+MESSAGES: Mapping[str, str] = {
+    "empty": "The file is empty.",
+    "not_media": "The file cannot be read as audio: it is no audio or video file, or its format is "
+    "not supported, or it is damaged or incomplete.",
+    "playlist": "The file is a playlist, not audio; send the recording itself.",
+    "no_audio_stream": "The file has no audio track.",
+    "unsupported_codec": "The audio track's codec is not supported.",
+    "no_samples": "The file holds no audio: its audio track is empty.",
+    "bad_header": "The audio track's sample rate or number of channels is not supported.",
+    "out_of_memory": "The file needs too much memory to decode.",
+    "too_slow": "The file takes longer than {load_timeout:g} s to decode.",
+    "decoder_crashed": "The file is damaged in a way that stopped the decoder.",
+    "sandbox_violation": "The file is damaged in a way that stopped the decoder.",
+}
+"""Reason → what the client is told; a reason that is not here is a fault of ours."""
+
+SIGNALS: Mapping[int, str] = {
+    signal.SIGSYS: "sandbox_violation",
+    signal.SIGXCPU: "too_slow",
+    signal.SIGALRM: "too_slow",
+    signal.SIGXFSZ: "audio_too_long",
+    signal.SIGSEGV: "decoder_crashed",
+    signal.SIGBUS: "decoder_crashed",
+    signal.SIGFPE: "decoder_crashed",
+    signal.SIGILL: "decoder_crashed",
+    signal.SIGABRT: "decoder_crashed",
+    signal.SIGTRAP: "decoder_crashed",
+}
+"""Fatal signal → reason; SIGKILL is not here, for it may be the kernel's want of memory."""
+
+WARNINGS = ("audio_truncated", "audio_damaged")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """The limits that messages name."""
+
+    max_audio_seconds: float
+    load_timeout: float
+
+    def error(self, reason: str) -> ServerError:
+        """The error for a reason; one that is unknown is a fault of ours."""
+        if reason == "audio_too_long":
+            return AudioTooLong(
+                f"The recording is longer than {self.max_audio_seconds:g} s, the longest allowed.",
+                param="file",
+                reason=reason,
+            )
+        if reason in MESSAGES:
+            message = MESSAGES[reason].format(load_timeout=self.load_timeout)
+            return BadAudio(message, param="file", reason=reason)
+        return InternalError(FAULT, reason=reason)
+
+    def warnings(self, verdict: Verdict) -> tuple[str, ...]:
+        """The warnings of a decoder that did its work.
+
+        Raises:
+            BadAudio, AudioTooLong, InternalError: it did not.
+        """
+        if verdict.exit < 0:
+            raise self.error(SIGNALS.get(-verdict.exit, "decoder_killed"))
+        try:
+            report = json.loads(verdict.report) if verdict.exit == 0 else None
+        except ValueError:
+            report = None
+        match report:
+            case {"warnings": list(warnings)}:
+                return tuple(code for code in WARNINGS if code in warnings)
+            case {"reason": str(reason)} if reason in MESSAGES or reason == "audio_too_long":
+                raise self.error(reason)
+            case {"reason": "spool_full"}:
+                raise self.error("spool_full")
+        raise self.error("decoder_fault")
