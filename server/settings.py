@@ -93,6 +93,15 @@ class Settings:
     header_timeout: Seconds = Field(
         10.0, description="Longest time to receive a request's headers, in seconds."
     )
+    discard_bytes: int = Field(
+        256 << 20,
+        ge=0,
+        description="Most bytes of a refused upload that are read and thrown away, so that the "
+        "client sees the answer instead of a broken connection.",
+    )
+    discard_timeout: Seconds = Field(
+        30.0, description="Longest time spent on throwing a refused upload away, in seconds."
+    )
     request_timeout: Seconds = Field(
         3_600.0, description="Longest time from upload to answer, in seconds."
     )
@@ -100,6 +109,13 @@ class Settings:
         64, ge=1, le=10_000, description="Transcriptions at once, waiting ones included; then 503."
     )
     max_loads: int = Field(2, ge=1, le=64, description="Media files decoded at once; others wait.")
+    drain_grace: float = Field(
+        1.0,
+        ge=0,
+        le=600,
+        description="Time after SIGTERM in which `/readyz` says 503 while connections are still "
+        "accepted, so that a proxy can look elsewhere, in seconds.",
+    )
     drain_timeout: Seconds = Field(
         30.0, description="Time that running requests get after SIGTERM, in seconds."
     )

@@ -1,0 +1,239 @@
+"""`python -m server`: settings → logs → sandbox → socket → models → requests → a clean end.
+
+Knows: the order of starting and stopping, exit codes.
+Must not know: how anything in between works.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import structlog
+
+from server import __version__
+from server.access.keys import Keyring, KeyringError
+from server.app import create_app
+from server.audio.loader import Loader, SandboxUnavailable
+from server.decoding.tokenizer import Tokenizer
+from server.engines import ctranslate2
+from server.http.listener import Listener, listen
+from server.http.models import Models
+from server.http.parts import AsgiApp
+from server.http.parts import Transcriber as AnyTranscriber
+from server.http.probes import Readiness
+from server.http.protocol import make_config
+from server.observe import logs
+from server.scheduler import Admission, Scheduler
+from server.settings import EXIT_CONFIG, Settings, SettingsError
+from server.transcribe import Transcriber
+from server.types import SAMPLE_RATE, Audio, TranscriptionOptions
+
+EXIT_FAILED = 1
+"""Something broke that may be well next time: a supervisor should start us again."""
+
+CLOSE_SECONDS = 5.0
+"""For an engine to end what it computes."""
+
+WEIGHT_FILES = ("model.bin", "config.json", "tokenizer.json")
+
+LoadModel = Callable[[str], AnyTranscriber]
+"""Blocking; runs in a thread."""
+
+T = TypeVar("T")
+
+
+class ConfigError(Exception):
+    """The server cannot start as it is set up; each problem is a line for a person."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep the problems for whoever prints them."""
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Run until stopped; the exit code: 0 stopped, 78 set up wrongly, 1 failed."""
+    try:
+        settings, keyring = configure(environ)
+        logs.configure(settings.log_level)
+        check_weights(settings)
+        return asyncio.run(serve(settings, keyring, lambda name: load_model(settings, name)))
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"sussurro: {problem}", file=sys.stderr)  # noqa: T201 - for a person at a shell
+        return EXIT_CONFIG
+
+
+def configure(environ: Mapping[str, str]) -> tuple[Settings, Keyring]:
+    """Settings and keys.
+
+    Raises:
+        ConfigError: with all that is wrong with either.
+    """
+    try:
+        settings = Settings.from_env(environ)
+    except SettingsError as error:
+        raise ConfigError(error.problems) from None
+    try:
+        keyring = Keyring.parse(
+            settings.api_keys.get_secret_value(), today=lambda: datetime.now(UTC).date()
+        )
+    except KeyringError as error:
+        raise ConfigError(error.problems) from None
+    if not keyring:
+        raise ConfigError(
+            ["no API key: run `python -m ops keys new NAME`, put its record in SUSSURRO_API_KEYS"]
+        )
+    return settings, keyring
+
+
+def check_weights(settings: Settings) -> None:
+    """Look for the models' files before anything is started.
+
+    Raises:
+        ConfigError: with every model that lacks some.
+    """
+    problems = [
+        f"no weights for `{name}` in {folder}: run `python -m ops weights get {name}`"
+        for name in settings.models
+        if not all((folder := _folder(settings, name)).joinpath(f).is_file() for f in WEIGHT_FILES)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def load_model(settings: Settings, name: str) -> Transcriber:
+    """One model with its tokenizer, scheduler and engine; blocks for as long as loading takes."""
+    folder = _folder(settings, name)
+    engine = ctranslate2.load(
+        name,
+        folder,
+        compute_type=settings.compute_type,
+        workers=settings.cpu_workers or len(os.sched_getaffinity(0)),
+        threads=settings.cpu_threads,
+        max_batch_size=settings.max_batch_size,
+    )
+    return Transcriber(Scheduler(engine), Tokenizer.load(folder / "tokenizer.json"))
+
+
+async def serve(settings: Settings, keyring: Keyring, load: LoadModel) -> int:
+    """Start the parts around the models, and stop them again; the exit code.
+
+    Raises:
+        ConfigError: the sandbox that is asked for cannot be had.
+    """
+    log = structlog.get_logger()
+    loader = Loader(
+        spool_dir=settings.spool_dir,
+        max_audio_seconds=settings.max_audio_seconds,
+        load_timeout=settings.load_timeout,
+        max_loads=settings.max_loads,
+        sandbox=settings.sandbox,
+    )
+    try:
+        if missing := await loader.start():
+            log.warning("sandbox_incomplete", missing=missing)
+    except SandboxUnavailable as error:
+        raise ConfigError([f"SUSSURRO_SANDBOX is `required`: {error}"]) from None
+    transcribers: dict[str, AnyTranscriber] = {}
+    models = Models(settings.models, transcribers)
+    admission = Admission(settings.max_requests)
+    readiness = Readiness(models, loader, admission)
+    app = create_app(
+        settings,
+        keyring=keyring,
+        models=models,
+        loader=loader,
+        admission=admission,
+        readiness=readiness,
+    )
+    try:
+        return await _listen(settings, app, readiness, _load(settings.models, load, transcribers))
+    finally:
+        for transcriber in transcribers.values():
+            await asyncio.to_thread(transcriber.engine.close, CLOSE_SECONDS)
+        await loader.close()
+        log.info("stopped")
+
+
+async def _listen(
+    settings: Settings, app: AsgiApp, readiness: Readiness, load: Coroutine[None, None, None]
+) -> int:
+    """Listen at once and load the models meanwhile.
+
+    Probes are answered from the start, and say 503 until the models are warm: an engine may take
+    minutes to load, and a supervisor must not take that for a hang.
+    """
+    log = structlog.get_logger()
+    loading = asyncio.create_task(load)
+    try:
+        socket = listen(settings.host, settings.port)
+    except OSError:
+        log.exception("cannot_listen", port=settings.port)
+        loading.cancel()
+        return EXIT_FAILED
+    config = make_config(
+        app, header_timeout=settings.header_timeout, drain_timeout=settings.drain_timeout
+    )
+    listener = Listener(config, on_stop=readiness.drain, grace=settings.drain_grace)
+    serving = asyncio.create_task(listener.serve(sockets=[socket]))
+    log.info("listening", port=socket.getsockname()[1], version=__version__)
+    await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
+    failed = loading.done() and loading.exception()
+    if failed:
+        log.error("loading_failed", exc_info=failed)
+        listener.should_exit = True
+    await serving
+    loading.cancel()
+    return EXIT_FAILED if failed else 0
+
+
+async def _load(
+    names: Sequence[str], load: LoadModel, transcribers: dict[str, AnyTranscriber]
+) -> None:
+    """Load and warm one model after the other; each can be used as soon as it is warm."""
+    for name in names:
+        started = time.monotonic()
+        transcriber = await _in_daemon_thread(partial(load, name))
+        await transcriber.transcribe(_noise(), TranscriptionOptions(language="en"))
+        transcribers[name] = transcriber
+        structlog.get_logger().info("ready", model=name, seconds=round(time.monotonic() - started))
+
+
+def _noise() -> Audio:
+    """A second of quiet noise: whatever an engine allocates or compiles late, it does now."""
+    noise = np.random.default_rng(0).normal(0.0, 30.0, SAMPLE_RATE)
+    return Audio(noise.astype(np.int16))
+
+
+async def _in_daemon_thread(call: Callable[[], T]) -> T:
+    """As `asyncio.to_thread`, but a stop does not wait for it: loading may take minutes."""
+    outcome: Future[T] = Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="load").start()
+    return await asyncio.wrap_future(outcome)
+
+
+def _folder(settings: Settings, name: str) -> Path:
+    """Where a model's weights lie."""
+    return settings.weights_dir.expanduser() / name
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,67 @@
+"""The wiring: parts in, ASGI application out; and the route table.
+
+Knows: every part of the edge, and which route it serves.
+Must not know: how parts are made (`__main__` does), or what they do.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+
+import falcon.asgi
+
+from server.access.keys import Keyring
+from server.http import problems
+from server.http.body import BodyLimits
+from server.http.exchange import RouteName
+from server.http.middleware import Edge
+from server.http.models import ModelList, Models
+from server.http.parts import Admission, AudioLoader
+from server.http.probes import Alive, Readiness, Ready, Root
+from server.http.spool import Spools
+from server.http.transcriptions import Service, Transcriptions
+from server.settings import Settings
+
+
+def create_app(  # noqa: PLR0913 - every part is an argument, all by name
+    settings: Settings,
+    *,
+    keyring: Keyring,
+    models: Models,
+    loader: AudioLoader,
+    admission: Admission,
+    readiness: Readiness,
+    new_id: Callable[[], str] = lambda: f"req_{uuid.uuid4().hex}",
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
+) -> Edge:
+    """The application; `models` may still be filling while it serves."""
+    service = Service(
+        models=models,
+        admission=admission,
+        loader=loader,
+        spools=Spools(settings.spool_dir),
+        max_field_bytes=settings.max_field_bytes,
+        beam_size=settings.beam_size,
+        request_timeout=settings.request_timeout,
+    )
+    listing = ModelList(models, created=int(now()))
+
+    app = falcon.asgi.App(middleware=[RouteName()])
+    app.add_route("/", Root())
+    app.add_route("/healthz", Alive())
+    app.add_route("/readyz", Ready(readiness))
+    app.add_route("/v1/models", listing)
+    app.add_route("/v1/models/{model:path}", listing, suffix="one")
+    app.add_route("/v1/audio/transcriptions", Transcriptions("transcribe", service))
+    app.add_route("/v1/audio/translations", Transcriptions("translate", service))
+    problems.install(app)
+
+    limits = BodyLimits(
+        max_bytes=settings.max_upload_bytes,
+        idle_timeout=settings.upload_idle_timeout,
+        timeout=settings.upload_timeout,
+        discard_bytes=settings.discard_bytes,
+        discard_timeout=settings.discard_timeout,
+    )
+    return Edge(app, keyring, limits, new_id=new_id, clock=clock)

@@ -1,0 +1,148 @@
+"""A transcript as OpenAI's answers: json, verbose_json, text, srt and vtt.
+
+Knows: field names and their order, cue syntax, content types.
+Must not know: HTTP requests, engines, audio.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+from server.decoding.languages import LANGUAGES
+from server.types import Segment, Transcript
+
+ResponseFormat: TypeAlias = Literal["json", "text", "srt", "verbose_json", "vtt"]
+Granularity: TypeAlias = Literal["word", "segment"]
+
+RESPONSE_FORMATS: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
+GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+class Body(NamedTuple):
+    """A response body and its content type."""
+
+    data: bytes
+    content_type: str
+
+
+def render(
+    transcript: Transcript,
+    response_format: ResponseFormat,
+    granularities: frozenset[Granularity] = frozenset({"segment"}),
+) -> Body:
+    """The body of an answer; `granularities` matters to `verbose_json` alone.
+
+    Subtitles in srt are sent as text/plain, as OpenAI does: `application/x-subrip` is not
+    registered, and generic clients take it for binary data. `text/vtt` is registered.
+    """
+    if response_format == "json":
+        return _json(_brief(transcript))
+    if response_format == "verbose_json":
+        return _json(_verbose(transcript, granularities))
+    text, content_type = _TEXTS[response_format]
+    return Body(text(transcript).encode(), content_type)
+
+
+def _json(value: Mapping[str, Any]) -> Body:
+    """NaN would be no JSON: an engine that hands it out has a fault."""
+    data = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Body(data.encode(), "application/json")
+
+
+def _brief(transcript: Transcript) -> dict[str, Any]:
+    return {"text": transcript.text.strip(), "usage": _usage(transcript)}
+
+
+def _usage(transcript: Transcript) -> dict[str, Any]:
+    """Seconds of audio, rounded up as OpenAI's examples have it."""
+    return {"type": "duration", "seconds": math.ceil(transcript.duration)}
+
+
+def _verbose(transcript: Transcript, granularities: frozenset[Granularity]) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "task": transcript.task,
+        "language": LANGUAGES.get(transcript.language, transcript.language),
+        "duration": round(transcript.duration, 3),
+        "text": transcript.text.strip(),
+    }
+    if "word" in granularities:
+        body["words"] = [
+            {"word": word.word.strip(), "start": _seconds(word.start), "end": _seconds(word.end)}
+            for word in transcript.words
+        ]
+    if "segment" in granularities:
+        body["segments"] = [_segment(segment) for segment in transcript.segments]
+    body["usage"] = _usage(transcript)
+    if transcript.warnings:
+        body["x_warnings"] = list(transcript.warnings)
+    return body
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    return {
+        "id": segment.id,
+        "seek": segment.seek,
+        "start": _seconds(segment.start),
+        "end": _seconds(segment.end),
+        "text": segment.text,
+        "tokens": list(segment.tokens),
+        "temperature": segment.temperature,
+        "avg_logprob": segment.avg_logprob,
+        "compression_ratio": segment.compression_ratio,
+        "no_speech_prob": segment.no_speech_prob,
+    }
+
+
+def _seconds(value: float) -> float:
+    """To the millisecond: 30 + 0.1 is not 30.1 in binary, and nobody wants to read that."""
+    return round(value, 3)
+
+
+def _text(transcript: Transcript) -> str:
+    return transcript.text.strip() + "\n"
+
+
+def _srt(transcript: Transcript) -> str:
+    """Numbered cues. `-->` inside a text would end a cue's header, so it loses a dash."""
+    cues = _cues(transcript.segments, lambda text: text.replace("-->", "->"), ",")
+    return "".join(f"{number}\n{cue}\n\n" for number, cue in enumerate(cues, start=1))
+
+
+def _vtt(transcript: Transcript) -> str:
+    """WebVTT; hours are always there, and `&`, `<`, `>` are escaped (so `-->` cannot occur)."""
+    cues = _cues(transcript.segments, _escaped, ".")
+    return "WEBVTT\n\n" + "".join(f"{cue}\n\n" for cue in cues)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cues(
+    segments: Iterable[Segment], escape: Callable[[str], str], decimal_mark: str
+) -> Iterable[str]:
+    """Times and text of each segment that has text; a line break would end the cue early."""
+    for segment in segments:
+        text = " ".join(segment.text.split())
+        if text:
+            start, end = (_clock(t, decimal_mark) for t in (segment.start, segment.end))
+            yield f"{start} --> {end}\n{escape(text)}"
+
+
+def _clock(seconds: float, decimal_mark: str) -> str:
+    """`01:02:03,456`; rounded once, so 59.9996 s is a full minute and not `00:00:60`."""
+    total_ms = max(round(seconds * 1000), 0)
+    total_s, ms = divmod(total_ms, 1000)
+    minutes, s = divmod(total_s, 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours:02d}:{m:02d}:{s:02d}{decimal_mark}{ms:03d}"
+
+
+_TEXTS: Mapping[ResponseFormat, tuple[Callable[[Transcript], str], str]] = {
+    "text": (_text, PLAIN),
+    "srt": (_srt, PLAIN),
+    "vtt": (_vtt, "text/vtt; charset=utf-8"),
+}

@@ -1,0 +1,67 @@
+"""The listening server and how it ends.
+
+Knows: sockets, signals, the order of a graceful stop.
+Must not know: what is served.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+import uvicorn
+
+CLEAN_UP_SECONDS = 5.0
+"""For cancelled requests to free what they hold and to answer 503."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; connections wait in its queue from now on.
+
+    Raises:
+        OSError: the address is taken or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+class Listener(uvicorn.Server):
+    """uvicorn's server with an order of ending.
+
+    SIGTERM or SIGINT: tell (readiness says 503), go on for `grace` seconds, stop accepting, let
+    running requests end, cancel the rest. A second signal cuts the waiting short. Unlike
+    uvicorn's, it returns in the end instead of raising the signal again: a stop that was asked
+    for is a success.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, on_stop: Callable[[], None], grace: float
+    ) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+        self._grace = grace
+        self._stop_asked = False
+        self._told_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
+        """In a signal handler: only set flags, the log's lock may be held."""
+        if self._stop_asked:
+            self.should_exit = self.force_exit = True
+        self._stop_asked = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; whether to stop accepting."""
+        if self._stop_asked and self._told_at is None:
+            self._told_at = time.monotonic()
+            structlog.get_logger().info("draining", requests=len(self.server_state.tasks))
+            self._on_stop()
+        graced = self._told_at is not None and time.monotonic() - self._told_at >= self._grace
+        return await super().on_tick(counter) or graced
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, and wait for what it cancelled."""
+        await super().shutdown(sockets)
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=CLEAN_UP_SECONDS)

@@ -1,0 +1,191 @@
+"""The outermost ASGI layer: who calls, from which path, and whether they are still there.
+
+Knows: request ids, keys, path aliases, the answer's common headers, cancellation, the log line.
+Must not know: what a route does.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+
+import falcon
+import structlog
+
+from server.access.keys import Keyring
+from server.errors import Draining, InternalError, ServerError, Unauthenticated
+from server.http.body import BodyLimits, RequestBody
+from server.http.exchange import Exchange
+from server.http.parts import AsgiApp, Message, Receive, Scope, Send
+from server.http.problems import render
+from server.observe.logs import RequestRecord
+
+OPEN_PATHS = frozenset({b"/", b"/healthz", b"/readyz"})
+"""Raw paths that need no key; everything else does, whether it exists or not."""
+
+CLIENT_CLOSED = 499
+"""Logged, never sent: the client left before the answer."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_UNVERSIONED = re.compile(r"/(audio|models)(/|$)")
+_AZURE = re.compile(r"/openai(/deployments/[^/]+)?(?=/)")
+
+
+def canonical(path: str) -> str:
+    """The path as the route table has it: single slashes, no trailing one, with `/v1`.
+
+    Clients join a base URL and a path in many ways; a redirect would lose the upload. Azure's
+    prefix is dropped, deployment name included: the form names the model.
+    """
+    path = re.sub("/{2,}", "/", path)
+    path = _AZURE.sub("", path.rstrip("/"), count=1)
+    return "/v1" + path if _UNVERSIONED.match(path) else path or "/"
+
+
+class Edge:
+    """Wraps the Falcon app; every request passes through here, and leaves one line in the log."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        keyring: Keyring,
+        limits: BodyLimits,
+        *,
+        new_id: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._app = app
+        self._keyring = keyring
+        self._limits = limits
+        self._new_id = new_id
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or hand on what is no request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._clock()
+        # ASGI allows iterators for the list and for its pairs; they are read more than once here
+        scope = {**scope, "headers": [(name, value) for name, value in scope["headers"]]}
+        headers = dict(scope["headers"])
+        method = scope["method"] if scope["method"] in falcon.HTTP_METHODS else "other"
+        record = RequestRecord(self._request_id(headers), method)
+        exchange = Exchange(record, RequestBody(scope, receive, self._limits))
+        answer = _Answer(send, exchange, lambda: self._clock() - started)
+        try:
+            await self._race(self._serve(scope, headers, exchange, answer), exchange, answer)
+        finally:
+            record.upload_bytes = exchange.body.received
+            record.write(self._clock() - started)
+
+    def _request_id(self, headers: dict[bytes, bytes]) -> str:
+        """The caller's own id where it is well-formed, else a fresh one."""
+        own = headers.get(b"x-request-id", b"").decode("latin-1")
+        return own if _REQUEST_ID.fullmatch(own) else self._new_id()
+
+    async def _serve(
+        self, scope: Scope, headers: dict[bytes, bytes], exchange: Exchange, answer: "_Answer"
+    ) -> None:
+        """Check the key before a byte of the body is read, then route."""
+        try:
+            if _raw_path(scope) not in OPEN_PATHS:
+                exchange.principal = self._keyring.authenticate(_key(headers))
+                exchange.record.key_id = exchange.principal.key_id
+            path = canonical(scope["path"])
+            await self._app(exchange.put(scope, path), exchange.body.receive, answer.send)
+        except ServerError as error:
+            await answer.refuse(error)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: nothing may leak
+            structlog.get_logger().error("fault", exc_info=error)
+            await answer.refuse(InternalError("The server failed on this request."))
+
+    async def _race(
+        self, work: Coroutine[None, None, None], exchange: Exchange, answer: "_Answer"
+    ) -> None:
+        """Run until done, until the client leaves, or until the server has to stop."""
+        handler = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(exchange.body.gone())
+        stopped = False
+        try:
+            await asyncio.wait((handler, gone), return_when=asyncio.FIRST_COMPLETED)
+            if answer.complete:  # the server reports our own end as a disconnect, too
+                await handler
+        except asyncio.CancelledError:
+            stopped = True
+        exchange.record.client_disconnected = not handler.done() and not stopped
+        handler.cancel()
+        gone.cancel()
+        await asyncio.gather(handler, gone, return_exceptions=True)
+        if exchange.record.client_disconnected:
+            exchange.record.status = CLIENT_CLOSED
+            exchange.record.error = "client_disconnected"
+        elif stopped:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            exchange.body.abandon()
+            await answer.refuse(Draining("The server stops now. Send the request again."))
+
+
+class _Answer:
+    """ASGI's `send`, which adds the common headers and lets a refused upload run out."""
+
+    def __init__(self, send: Send, exchange: Exchange, elapsed: Callable[[], float]) -> None:
+        self.complete = False
+        self._send = send
+        self._exchange = exchange
+        self._elapsed = elapsed
+        self._started = False
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; the first one waits until the client has sent its body."""
+        if message["type"] == "http.response.start":
+            record = self._exchange.record
+            headers = [
+                *message.get("headers", ()),
+                (b"x-request-id", record.request_id.encode()),
+                (b"openai-version", b"2020-10-01"),
+                (b"openai-processing-ms", b"%d" % round(self._elapsed() * 1000)),
+            ]
+            if not await self._exchange.body.discard():
+                headers.append((b"connection", b"close"))
+            record.status = message["status"]
+            self._started = True
+            message = {**message, "headers": headers}
+        await self._send(message)
+        self.complete = message["type"] == "http.response.body" and not message.get("more_body")
+
+    async def refuse(self, error: ServerError) -> None:
+        """Answer with an error, unless an answer is already under way."""
+        if self._started:
+            return
+        self._exchange.record.refused(error.code, error.reason)
+        problem = render(error)
+        headers = [(k.encode(), v.encode()) for k, v in problem.headers.items()]
+        headers.append((b"content-length", b"%d" % len(problem.body)))
+        await self.send(
+            {"type": "http.response.start", "status": problem.status, "headers": headers}
+        )
+        await self.send({"type": "http.response.body", "body": problem.body})
+
+
+def _raw_path(scope: Scope) -> bytes:
+    """The path as sent; servers may leave `raw_path` out, then the decoded one must do."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    return bytes(raw).partition(b"?")[0]
+
+
+def _key(headers: dict[bytes, bytes]) -> str:
+    """The key that was sent, in OpenAI's header or in Azure's.
+
+    Raises:
+        Unauthenticated: there is none.
+    """
+    scheme, _, token = headers.get(b"authorization", b"").strip().partition(b" ")
+    if scheme.lower() != b"bearer":
+        token = headers.get(b"api-key", b"")
+    if not token.strip():
+        raise Unauthenticated(
+            "You did not provide an API key. Send it as `Authorization: Bearer wsk_...`."
+        )
+    return token.strip().decode("latin-1")

@@ -1,0 +1,139 @@
+"""A form's fields as options: OpenAI's names, types and ranges.
+
+Knows: which field means what, and which ones OpenAI has that this server does not.
+Must not know: how fields arrived, or which models are loaded.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from server.decoding.languages import to_language_code
+from server.errors import InvalidOption
+from server.formats import Granularity, ResponseFormat
+from server.types import Task, TranscriptionOptions
+
+TEMPERATURE_STEP = 0.2
+"""openai-whisper's `--temperature_increment_on_fallback`."""
+
+LISTS = frozenset({"timestamp_granularities"})
+"""Fields that may come several times, or as a JSON list."""
+
+UNSUPPORTED = {
+    "include": "Log probabilities are not supported.",
+    "languages": "A list of languages is not supported; use `language`.",
+    "keywords": "Keywords are not supported; put them into `prompt`.",
+    "known_speaker_names": "Speakers are not told apart.",
+    "known_speaker_references": "Speakers are not told apart.",
+}
+"""OpenAI's fields that would change the answer, and that we would have to ignore."""
+
+
+class Fields(BaseModel):
+    """The fields of a form; defaults are OpenAI's."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    model: str | None = None
+    language: Annotated[str, AfterValidator(to_language_code)] | None = None
+    prompt: str | None = None
+    response_format: ResponseFormat = "json"
+    temperature: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    timestamp_granularities: frozenset[Granularity] | None = None
+    stream: bool = False
+    chunking_strategy: Literal["auto"] | None = None
+
+
+KNOWN = frozenset(Fields.model_fields) | UNSUPPORTED.keys()
+"""Fields that are read at all; OpenAI's clients may send others, which mean nothing to us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a caller asked for; `model` is None for the default one."""
+
+    model: str | None
+    options: TranscriptionOptions
+    response_format: ResponseFormat
+    granularities: frozenset[Granularity]
+
+
+def parse(fields: Mapping[str, Sequence[str]], task: Task, *, beam_size: int) -> Wanted:
+    """Check a form's fields.
+
+    Raises:
+        InvalidOption: the first thing that is wrong, with the field's name.
+    """
+    wanted = _validated(fields)
+    if wanted.stream:
+        raise InvalidOption("`stream` is not supported; leave it out.", param="stream")
+    if task == "translate" and wanted.language:
+        raise InvalidOption(
+            "`language` is not for translations: they find the language, and answer in English.",
+            param="language",
+        )
+    granularities = wanted.timestamp_granularities
+    if granularities and (wanted.response_format != "verbose_json" or task == "translate"):
+        raise InvalidOption(
+            "`timestamp_granularities` needs a transcription with `response_format=verbose_json`.",
+            param="timestamp_granularities",
+        )
+    granularities = granularities or frozenset[Granularity]({"segment"})
+    options = TranscriptionOptions(
+        task=task,
+        language=wanted.language,
+        prompt=wanted.prompt,
+        temperatures=ladder(wanted.temperature),
+        beam_size=beam_size,
+        word_timestamps="word" in granularities,
+    )
+    return Wanted(wanted.model, options, wanted.response_format, granularities)
+
+
+def ladder(temperature: float) -> tuple[float, ...]:
+    """The temperatures to try, up to 1: openai-whisper's command line starts at the given one.
+
+    OpenAI's API says the same of 0; of others it says nothing, and one failed try would be final.
+    """
+    steps = int((1.0 - temperature) / TEMPERATURE_STEP + 1e-6)
+    return tuple(round(temperature + TEMPERATURE_STEP * i, 6) for i in range(steps + 1))
+
+
+def _validated(fields: Mapping[str, Sequence[str]]) -> Fields:
+    values: dict[str, Any] = {}
+    for name, raw in fields.items():
+        given = [value for value in raw if value.strip()]  # some clients send empty fields
+        if not given:
+            continue
+        if name in UNSUPPORTED:
+            raise InvalidOption(f"`{name}`: {UNSUPPORTED[name]}", param=name)
+        if name in LISTS:
+            values[name] = [item for value in given for item in _items(value)]
+        elif len(given) > 1:
+            raise InvalidOption(f"`{name}` is there {len(given)} times; send it once.", param=name)
+        else:
+            values[name] = given[0]
+    if values.get("response_format") == "diarized_json":
+        raise InvalidOption(
+            "`diarized_json`: speakers are not told apart. Use json, text, srt, verbose_json or "
+            "vtt.",
+            param="response_format",
+        )
+    try:
+        return Fields.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0])
+        raise InvalidOption(f"`{name}`: {first['msg']}.", param=name) from None
+
+
+def _items(value: str) -> list[str]:
+    """A JSON list's items, or the bare value."""
+    try:
+        items = json.loads(value)
+    except ValueError:
+        return [value.strip()]
+    return [str(item) for item in items] if isinstance(items, list) else [value]

@@ -1,0 +1,62 @@
+"""What the edge needs of the rest of the server, as protocols.
+
+Knows: signatures only.
+Must not know: which classes stand behind them; tests put small ones there.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias
+
+from server.engines.base import Engine
+from server.types import Audio, Transcript, TranscriptionOptions
+
+Message: TypeAlias = dict[str, Any]
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Transcriber(Protocol):
+    """One model, ready for use."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine beneath."""
+        ...
+
+    async def transcribe(
+        self, audio: Audio, options: TranscriptionOptions, *, deadline: float | None = None
+    ) -> Transcript:
+        """The transcript; ends soon after it is cancelled. `deadline` is on `time.monotonic`."""
+        ...
+
+
+class AudioLoader(Protocol):
+    """Turns an open file into audio, in a sandbox."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether files can be loaded at the moment."""
+        ...
+
+    async def start(self) -> tuple[str, ...]:
+        """Start it (again); the names of missing sandbox layers. Raises if it cannot be had."""
+        ...
+
+    async def load(self, file_descriptor: int) -> Audio:
+        """Decode the file from its start; raises BadAudio, AudioTooLong and the like."""
+        ...
+
+
+class Admission(Protocol):
+    """A bounded number of transcriptions at once, waiting ones included."""
+
+    def enter(self) -> AbstractContextManager[None]:
+        """A place; raises Overloaded or Draining."""
+        ...
+
+    def drain(self) -> None:
+        """Give out no more places."""
+        ...

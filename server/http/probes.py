@@ -1,0 +1,98 @@
+"""Whether the server lives, and whether it can work.
+
+Knows: what has to be well before work is taken.
+Must not know: how to make it well. No probe needs a key, none says more than it must.
+"""
+
+import asyncio
+
+import falcon.asgi
+
+from server import __version__
+from server.errors import Draining, NotReady
+from server.http.models import Models
+from server.http.parts import Admission, AudioLoader
+
+REVIVE_SECONDS = 5.0
+"""For the media loader to start again while a probe waits."""
+
+LINKS = {
+    "transcriptions": "/v1/audio/transcriptions",
+    "translations": "/v1/audio/translations",
+    "models": "/v1/models",
+    "alive": "/healthz",
+    "ready": "/readyz",
+}
+
+
+class Readiness:
+    """Whether work may be sent here."""
+
+    def __init__(self, models: Models, loader: AudioLoader, admission: Admission) -> None:
+        self._models = models
+        self._loader = loader
+        self._admission = admission
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on: no."""
+        self._draining = True
+        self._admission.drain()
+
+    async def check(self) -> None:
+        """Return when all is well.
+
+        A media loader that died is started again here: a proxy that hears 503 sends no upload,
+        which would have done it.
+
+        Raises:
+            Draining: the server is about to stop.
+            NotReady: a model or the media loader is not there (yet).
+        """
+        if self._draining:
+            raise Draining("The server is about to stop.", retry_after=5)
+        if waiting := self._models.unready():
+            raise NotReady(f"Not ready: {', '.join(waiting)}.", retry_after=5)
+        if not self._loader.healthy:
+            await self._revive()
+
+    async def _revive(self) -> None:
+        try:
+            async with asyncio.timeout(REVIVE_SECONDS):
+                await self._loader.start()
+        except Exception as error:
+            raise NotReady("Not ready: the media loader.", retry_after=5) from error
+
+
+class Root:
+    """GET /: what this is, for a person with a browser or curl."""
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Name, version and routes."""
+        resp.media = {"status": "ok", "name": "sussurro", "version": __version__, "links": LINKS}
+
+    on_head = on_get
+
+
+class Alive:
+    """GET /healthz: the event loop turns."""
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Always yes."""
+        resp.media = {"status": "ok"}
+
+    on_head = on_get
+
+
+class Ready:
+    """GET /readyz: 200 when requests can be served now, else 503."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Yes, or why not."""
+        await self._readiness.check()
+        resp.media = {"status": "ok"}
+
+    on_head = on_get

@@ -1,0 +1,138 @@
+"""POST /v1/audio/transcriptions and /v1/audio/translations.
+
+Knows: the order of things: key, form, file, audio, transcript, body.
+Must not know: how any of them is done.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import falcon.asgi
+
+from server import formats
+from server.access.keys import require
+from server.errors import DeadlineExceeded, InvalidOption
+from server.http import options
+from server.http.exchange import Exchange, caller_of, exchange_of
+from server.http.forms import Form, check_media_type, read_form
+from server.http.models import Models
+from server.http.options import Wanted
+from server.http.parts import Admission, AudioLoader, Transcriber
+from server.http.spool import Spool, Spools
+from server.observe.logs import RequestRecord
+from server.types import Audio, Task, Transcript
+
+WARNING_HEADER = "x-sussurro-warning"
+"""Codes of what went wrong without stopping us, in every format (`audio_truncated`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What both routes work with."""
+
+    models: Models
+    admission: Admission
+    loader: AudioLoader
+    spools: Spools
+    max_field_bytes: int
+    beam_size: int
+    request_timeout: float
+
+
+class Transcriptions:
+    """One of the two routes; the task tells them apart."""
+
+    def __init__(self, task: Task, service: Service) -> None:
+        self._task: Task = task
+        self._service = service
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Audio in, text out."""
+        exchange = exchange_of(req)
+        require(caller_of(req), self._task)
+        content_type = check_media_type(req.content_type)
+        self._service.models.find(None)  # while models load, refuse before the upload
+        with self._service.admission.enter():
+            async with self._service.spools.open() as spool:
+                form = await self._upload(exchange, content_type, spool)
+                async with _deadline(self._service.request_timeout) as deadline:
+                    wanted, model = self._options(form, exchange.record)
+                    audio = await self._load(spool, exchange.record)
+                    await spool.close()
+                    transcript = await model.transcribe(audio, wanted.options, deadline=deadline)
+        _note(exchange.record, transcript)
+        body = await asyncio.to_thread(
+            formats.render, transcript, wanted.response_format, wanted.granularities
+        )
+        resp.data, resp.content_type = body
+        if transcript.warnings:
+            resp.set_header(WARNING_HEADER, ", ".join(transcript.warnings))
+
+    async def _upload(self, exchange: Exchange, content_type: str, spool: Spool) -> Form:
+        """The form, once all of it has arrived."""
+        started = time.monotonic()
+        try:
+            return await read_form(
+                exchange.body.chunks(),
+                content_type,
+                spool,
+                wanted=options.KNOWN,
+                max_field_bytes=self._service.max_field_bytes,
+            )
+        finally:
+            exchange.record.upload_s = time.monotonic() - started
+
+    def _options(self, form: Form, record: RequestRecord) -> tuple[Wanted, Transcriber]:
+        """What is asked for, and who will do it."""
+        wanted = options.parse(form.fields, self._task, beam_size=self._service.beam_size)
+        record.task = self._task
+        record.response_format = wanted.response_format
+        record.model, transcriber = self._service.models.find(wanted.model)
+        info = transcriber.engine.info
+        record.engine = info.name
+        if wanted.options.language and wanted.options.language not in info.languages:
+            raise InvalidOption(
+                f"This model does not know the language `{wanted.options.language}`.",
+                param="language",
+            )
+        return wanted, transcriber
+
+    async def _load(self, spool: Spool, record: RequestRecord) -> Audio:
+        """The upload as audio."""
+        descriptor = await spool.rewind()
+        started = time.monotonic()
+        try:
+            audio = await self._service.loader.load(descriptor)
+        finally:
+            record.load_s = time.monotonic() - started
+        record.audio_s = audio.duration
+        return audio
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncIterator[float]:
+    """Cancel what takes longer; yields the instant, on `time.monotonic`.
+
+    Raises:
+        DeadlineExceeded: it did take longer.
+    """
+    timer = asyncio.timeout(seconds)
+    try:
+        async with timer:
+            yield time.monotonic() + seconds
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        raise DeadlineExceeded(
+            f"The transcription took longer than {seconds:g} s. Send a shorter recording."
+        ) from None
+
+
+def _note(record: RequestRecord, transcript: Transcript) -> None:
+    """What the transcription cost, for the log line."""
+    stats = transcript.stats
+    record.windows, record.fallbacks, record.dropped = stats.windows, stats.fallbacks, stats.dropped
+    record.queue_s, record.compute_s = stats.queue_s, stats.compute_s
