@@ -13,6 +13,8 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ops.accuracy.options import AccuracyError
+
 Tensor: TypeAlias = npt.NDArray[Any]
 
 BINARY_VERSION = 6
@@ -39,7 +41,7 @@ FUSED = {
 PARAMETERS = {"gamma": "weight", "beta": "bias", "weight": "weight", "bias": "bias"}
 
 
-class CheckpointError(Exception):
+class CheckpointError(AccuracyError):
     """The weights are not a whole, unquantised Whisper in CTranslate2's format."""
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.accuracy.options import AccuracyError
+
 COLUMNS = (
     "file", "language", "seconds", "reference", "source", "licence", "split", "kind", "note",
 )  # fmt: skip
@@ -19,7 +21,7 @@ NO_LANGUAGE = "xx"
 NON_SPEECH_KINDS = ("silence", "noise", "music")
 
 
-class ManifestError(Exception):
+class ManifestError(AccuracyError):
     """The manifest cannot be used; the message says where and why."""
 
 

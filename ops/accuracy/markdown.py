@@ -82,7 +82,8 @@ def _rates(report: Report) -> str:
         f"{table}\n\nEach cell: rate, 95 % interval ({RESAMPLES} resamples of clips; none below "
         f"{MIN_CLIPS} clips), errors/units. Texts pass openai-whisper's normalisers: the English "
         "one for en, the basic one for others. Japanese, Korean and Chinese count by characters "
-        "(CER) and are in no WER. A failed request counts as every word lost."
+        "(CER) and are in no WER. Only the English normaliser levels «three» and «3»: "
+        "elsewhere numerals count as errors. A failed request counts as every word lost."
     )
 
 

@@ -5,8 +5,15 @@ Must not know: clips, systems, scores.
 """
 
 import re
+import sys
+import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from ops.accuracy.options import AccuracyError
 
 CHARACTER_LANGUAGES = ("ja", "ko", "zh")
 """Scored by characters (CER). Korean has spaces, but papers score it so, as its spacing varies."""
@@ -14,23 +21,37 @@ CHARACTER_LANGUAGES = ("ja", "ko", "zh")
 EAST_ASIAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
-class NormaliserMissing(Exception):
-    """openai-whisper, or the torch that it imports, is not installed."""
+class NormaliserMissing(AccuracyError):
+    """openai-whisper is not installed."""
+
+
+def _normalizers() -> ModuleType:
+    """openai-whisper's `whisper.normalizers` without `whisper` itself, which imports torch."""
+    name = "whisper_normalizers"
+    if name in sys.modules:
+        return sys.modules[name]
+    whisper = find_spec("whisper")
+    if whisper is None or not whisper.submodule_search_locations:
+        raise NormaliserMissing("openai-whisper is not installed")
+    folder = Path(whisper.submodule_search_locations[0]) / "normalizers"
+    spec = spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec, "a package's file has a spec"
+    assert spec.loader, "a package's file has a loader"
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # its own relative imports look here
+    spec.loader.exec_module(module)
+    return module
 
 
 @cache
 def _normaliser(language: str) -> Callable[[str], str]:
-    try:
-        from whisper.normalizers import (  # noqa: PLC0415  the extra is checked here
-            BasicTextNormalizer,
-            EnglishTextNormalizer,
-        )
-    except ImportError as error:
-        raise NormaliserMissing(f"{error.name} is not installed") from error
-    normaliser: Callable[[str], str] = (
-        EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
-    )
-    return normaliser
+    kind = "EnglishTextNormalizer" if language == "en" else "BasicTextNormalizer"
+    make: Callable[[], Callable[[str], str]] = getattr(_normalizers(), kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its spelling table open
+        return make()
 
 
 def words(text: str, language: str) -> list[str]:
@@ -57,4 +78,4 @@ def false_words(text: str) -> int:
     Runs of letters or digits count once; each Chinese, Japanese or Korean character counts.
     """
     spaced = EAST_ASIAN.sub(lambda match: f" {match[0]} ", text)
-    return len(re.findall(r"[^\W_]+(?:['\u2019-][^\W_]+)*", spaced))
+    return len(re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)*", spaced))

@@ -7,8 +7,10 @@ Must not know: how the server works, scores, reports.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
+from pydantic import ValidationError
 
 from ops.accuracy.manifest import NO_LANGUAGE, Clip
 from ops.accuracy.transcripts import Hypothesis, TimedText
@@ -63,19 +65,15 @@ class Server:
             return _failure(f"{type(error).__name__}: {error}", time.perf_counter() - start)
         wall_s = time.perf_counter() - start
         if not response.is_success:
-            message = answer.get("error", {}).get("message", "")
-            return _failure(f"{response.status_code}: {message}", wall_s)
-        return Hypothesis(
-            text=answer["text"],
-            language=answer.get("language"),
-            wall_s=wall_s,
-            segments=tuple(
-                TimedText(s["start"], s["end"], s["text"]) for s in answer.get("segments") or ()
-            ),
-            words=tuple(
-                TimedText(w["start"], w["end"], w["word"]) for w in answer.get("words") or ()
-            ),
-        )
+            return _failure(f"{response.status_code}: {_message(answer)}", wall_s)
+        try:
+            return _hypothesis(answer, wall_s)
+        except (KeyError, TypeError, ValidationError):
+            return _failure("the answer is no transcript", wall_s)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def _fields(self, clip: Clip) -> dict[str, str | list[str]]:
         options = self._options
@@ -90,6 +88,25 @@ class Server:
         if options.mode:
             fields["mode"] = options.mode
         return fields
+
+
+def _hypothesis(answer: Any, wall_s: float) -> Hypothesis:  # noqa: ANN401  somebody's JSON
+    """OpenAI's `verbose_json` as a hypothesis; anything else raises one of several errors."""
+    return Hypothesis(
+        text=answer["text"],
+        language=answer.get("language"),
+        wall_s=wall_s,
+        segments=tuple(
+            TimedText(s["start"], s["end"], s["text"]) for s in answer.get("segments") or ()
+        ),
+        words=tuple(TimedText(w["start"], w["end"], w["word"]) for w in answer.get("words") or ()),
+    )
+
+
+def _message(answer: Any) -> str:  # noqa: ANN401  somebody's JSON
+    """The message of OpenAI's error body, else nothing."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return str(error.get("message", "")) if isinstance(error, dict) else ""
 
 
 def _failure(error: str, wall_s: float) -> Hypothesis:
