@@ -1,0 +1,91 @@
+# Every recipe sets up what it needs: nothing has to be run first.
+
+set positional-arguments
+set shell := ["sh", "-eu", "-c"]
+
+root := justfile_directory()
+uv := root / ".tools/bin/uv"
+venv := root / ".venv"
+python := venv / "bin/python"
+
+# Recipes that stay in the caller's folder still find our packages.
+export PYTHONPATH := root
+
+# Install everything for development into .venv; the other commands do it when needed.
+setup: (_environment "dev")
+
+# Transcribe FILES (default: two spoken samples) with a real server, and stop it.
+[no-cd]
+demo *FILES: (_environment "cpu")
+    @"{{ python }}" -m ops demo "$@"
+
+# Start the server on 127.0.0.1:9005; the first start prints an API key and a curl line.
+serve: (_environment "cpu")
+    @"{{ python }}" -m ops serve
+
+# Fetch the Whisper weights (MODELS, default: those in the settings) and check every byte.
+weights *MODELS: (_environment "cpu")
+    @"{{ python }}" -m ops weights get "$@"
+
+# Make an API key for NAME: prints it once, with the record that the server is given.
+key NAME *FLAGS: (_environment "cpu")
+    @"{{ python }}" -m ops keys new "$@"
+
+# Run any operator's command, such as `./just ops weights list`.
+[no-cd]
+ops *ARGS: (_environment "cpu")
+    @"{{ python }}" -m ops "$@"
+
+# Run the tests with the real weights; ARGS go to pytest.
+test *ARGS: (_environment "dev")
+    @"{{ python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" "{{ python }}" -m pytest "$@"
+
+# Check format, lint, types, import contracts and the quick tests: under a minute.
+check: (_environment "dev")
+    "{{ venv }}/bin/ruff" format --check .
+    "{{ venv }}/bin/ruff" check .
+    "{{ python }}" -m mypy
+    "{{ python }}" -c 'from importlinter.cli import lint_imports_command as run; run()'
+    "{{ python }}" -m pytest -q -m "not model" tests/architecture tests/docs tests/unit
+
+# Report lint, without changing anything.
+lint: (_environment "dev")
+    "{{ venv }}/bin/ruff" check .
+
+# Format the code and repair what the linter can.
+format: (_environment "dev")
+    "{{ venv }}/bin/ruff" format .
+    "{{ venv }}/bin/ruff" check --fix .
+
+# Compile requirements/*.in anew into hashed *.txt; FLAGS such as --upgrade go to uv.
+lock *FLAGS:
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}/requirements"
+    for name in tools server cpu dev; do
+        echo "requirements/$name.txt" >&2
+        "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+            --no-header --no-annotate --no-emit-index-url "$@" "$name.in" --output-file "$name.txt"
+    done
+
+# Remove what the commands made here: environments and caches; weights and keys stay.
+clean:
+    rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+    find server ops engine_build tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are copies of the requirement files; dev holds cpu, so either serves for cpu.
+[private]
+_environment set:
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}"
+    works() { "{{ python }}" -c '' 2>/dev/null; }
+    fresh() { cmp -s "requirements/$1.txt" "{{ venv }}/$1.stamp"; }
+    if works && { fresh "{{ set }}" || fresh dev; }; then exit 0; fi
+    echo "just: installing requirements/{{ set }}.txt into .venv (some 10 s)" >&2
+    works || "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ venv }}"
+    rm -f "{{ venv }}"/*.stamp
+    "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: --python "{{ python }}" \
+        "requirements/{{ set }}.txt"
+    cp "requirements/{{ set }}.txt" "{{ venv }}/{{ set }}.stamp"

@@ -1,0 +1,28 @@
+"""`python -m ops`: the operator's commands.
+
+Knows: which commands there are.
+Must not know: what they do.
+"""
+
+import click
+
+from ops.accuracy.command import accuracy
+from ops.demo import demo
+from ops.keys import keys
+from ops.serve import serve
+from ops.weights.command import weights
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Operate Sussurro: keys, weights, a demo, and measurements."""
+
+
+main.add_command(keys)
+main.add_command(weights)
+main.add_command(demo)
+main.add_command(serve)
+main.add_command(accuracy)
+
+if __name__ == "__main__":
+    main(prog_name="ops")
