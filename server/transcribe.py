@@ -1,75 +1,46 @@
 """The story of a transcription: audio → spans → windows → results → Transcript.
 
 A newcomer reads this file first. It owns the order of things and nothing else: where to cut is
-`audio.windows`, what the engine hears is `audio.features`, whose turn it is `scheduler`, what
-the tokens mean `decoding`. Must not know: HTTP, formats, which engine runs.
+`audio.windows`, one window through the engine is `window_decoder`, what its tokens mean is
+`decoding`. Must not know: HTTP, formats, which engine runs.
 """
 
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from server.audio.features import log_mel
-from server.audio.windows import Decibels, cut, is_silent, levels
-from server.decoding.fallback import (
-    best_attempt,
-    compression_ratio,
-    generation_options,
-    is_silence,
-    needs_fallback,
-    rank,
-)
-from server.decoding.prompt import build_prompt, encode_prompt
-from server.decoding.segments import Piece, Split, split
-from server.decoding.timing import add_words, place_words
-from server.decoding.tokenizer import Tokenizer
+from server.audio.windows import cut, is_as_loud, levels
+from server.decoding.fallback import is_silence
+from server.decoding.prompt import encode_prompt
+from server.decoding.segments import split
+from server.decoding.sentences import group_words
+from server.decoding.timing import Timing, add_words, in_order, shorten_after_pause, tidy
+from server.decoding.tokenizer import TIME_PRECISION, Tokenizer
 from server.engines.base import Engine
 from server.errors import DeadlineExceeded
 from server.scheduler import Scheduler, Turn
 from server.types import (
     SAMPLE_RATE,
-    AlignmentRequest,
     Audio,
     DecodingResult,
-    Encoded,
-    GenerationRequest,
-    LanguageDetection,
-    LogMel,
     Segment,
     SpeechSegment,
     Transcript,
     TranscriptionOptions,
-    TranscriptionStats,
+    Window,
 )
+from server.window_decoder import HOP, Job, WindowDecoder
 
 N_SAMPLES = 30 * SAMPLE_RATE
-HOP = SAMPLE_RATE // 100
 
-MIN_REMAINDER = SAMPLE_RATE
-"""A rest of a window shorter than 1 s is not worth another look."""
+MIN_REST = 2 * SAMPLE_RATE
+"""What a model left out at the end of a window is looked at again from 2 s on."""
 
 SURE = 0.5
 """A language less likely than this in one window is put to the vote of more windows."""
 MAX_VOTES = 3
-
-
-@dataclass(slots=True)
-class _Job:
-    """One transcription under way."""
-
-    audio: Audio
-    level: Decibels
-    options: TranscriptionOptions
-    turn: Turn
-    language: str = ""
-    stats: TranscriptionStats = field(default_factory=TranscriptionStats)
-    encoded: dict[tuple[int, int], Encoded] = field(default_factory=dict)
-
-    def is_silent(self, start: int, end: int) -> bool:
-        """Whether samples `start` to `end` hold nothing audible."""
-        return is_silent(self.level[start // HOP : -(-end // HOP)])
 
 
 class Transcriber:
@@ -78,6 +49,7 @@ class Transcriber:
     def __init__(self, scheduler: Scheduler, tokenizer: Tokenizer) -> None:
         self._scheduler = scheduler
         self._tokenizer = tokenizer
+        self._decoder = WindowDecoder(scheduler, tokenizer)
 
     @property
     def engine(self) -> Engine:
@@ -111,7 +83,7 @@ class Transcriber:
     ) -> Transcript:
         level = await asyncio.to_thread(levels, audio.pcm)
         spans = await asyncio.to_thread(cut, level, len(audio.pcm))
-        job = _Job(audio, level, options, turn)
+        job = Job(audio, level, options, turn)
         spans = [span for span in spans if not job.is_silent(span.start, span.end)]
         job.language = options.language or await self._detect_language(job, spans)
 
@@ -126,24 +98,15 @@ class Transcriber:
         )
         return _assemble(job, [segment for segments in decoded for segment in segments])
 
-    async def _detect_language(self, job: _Job, spans: Sequence[SpeechSegment]) -> str:
+    async def _detect_language(self, job: Job, spans: Sequence[SpeechSegment]) -> str:
         """The likeliest language of the first span; an unsure one is put to the vote of more."""
-        if not spans:
-            return "en"
         step = max(1, len(spans) // MAX_VOTES)
         votes: dict[str, float] = {}
+        best = "en"
         for count, span in enumerate(spans[::step][:MAX_VOTES], start=1):
             end = min(span.start + N_SAMPLES, span.end)
-            features = await self._features(job, span.start, end)
-            request = GenerationRequest(
-                job.turn.request_id, (), generation_options(job.options, 0.0, ()), features
-            )
-            detection: LanguageDetection = await self._scheduler.run(
-                job.turn,
-                lambda request=request: self.engine.detect_language(request),  # type: ignore[misc]
-            )
-            # The encoder's work is not done twice.
-            job.encoded[span.start, end] = detection.encoded
+            window = await self._decoder.window(job, span.start, end)
+            detection = await self._decoder.detect_language(job, window)
             for code, probability in detection.language_probs.items():
                 votes[code] = votes.get(code, 0.0) + probability
             best = max(votes, key=lambda code: votes[code])
@@ -152,9 +115,14 @@ class Transcriber:
         return best
 
     async def _decode_span(
-        self, job: _Job, span: SpeechSegment, prompt: tuple[int, ...], places: asyncio.Semaphore
+        self, job: Job, span: SpeechSegment, prompt: tuple[int, ...], places: asyncio.Semaphore
     ) -> list[Segment]:
-        """Move through a span from timestamp to timestamp; mostly one window is all of it."""
+        """Move through a span window by window; mostly one window is all of it.
+
+        A window's text is decoded without timestamp tokens and its words are placed by
+        alignment. Where that cannot be done, the model's own timestamps say where to go on: in
+        a span that is longer than a window, and in a translation, whose words are not spoken.
+        """
         segments: list[Segment] = []
         start = span.start
         while start < span.end:
@@ -163,128 +131,101 @@ class Transcriber:
                 start = end
                 continue
             async with places:
-                found, resume = await self._decode_window(job, start, end, prompt)
+                window = await self._decoder.window(job, start, end)
+                if end < span.end or job.options.task == "translate":
+                    found, stopped = await self._by_timestamps(job, window, prompt)
+                else:
+                    found, stopped = await self._by_alignment(job, window, prompt)
             segments += found
             prompt = ()
-            start = self._next_start(job, start, end, resume)
+            start = _next_start(job, window, stopped)
         return segments
 
-    @staticmethod
-    def _next_start(job: _Job, start: int, end: int, resume: Split | None) -> int:
-        """Where to go on: after the window, or where the model stopped inside it."""
-        if resume is None:
-            return end
-        stopped = start + round(resume.resume * SAMPLE_RATE)
-        heard_all = end - stopped < MIN_REMAINDER or job.is_silent(stopped, end)
-        # A stop at the very start would be met again for ever.
-        stuck = stopped - start < MIN_REMAINDER
-        return end if heard_all or stuck else stopped
-
-    async def _decode_window(
-        self, job: _Job, start: int, end: int, prompt: tuple[int, ...]
-    ) -> tuple[list[Segment], Split | None]:
-        """Segments of samples `start` to `end`, and where the model stopped (None: silence)."""
-        features = await self._features(job, start, end)
-        encoded = job.encoded.pop((start, end), None)
-        result = await self._decode_with_fallback(job, features, encoded, prompt)
-        job.stats = replace(job.stats, windows=job.stats.windows + 1)
+    async def _by_alignment(
+        self, job: Job, window: Window, prompt: tuple[int, ...]
+    ) -> tuple[list[Segment], int]:
+        """Segments made of aligned words, and the sample at which the last word ended."""
+        result = await self._decoder.decode(job, window, previous=prompt, without_timestamps=True)
         if is_silence(result, job.options):
-            job.stats = replace(job.stats, dropped=job.stats.dropped + 1)
-            return [], None
-        parts = split(result.tokens, self._tokenizer, (end - start) / SAMPLE_RATE)
-        segments = [
-            segment
-            for piece in parts.pieces
-            if (segment := self._segment(piece, result, start)).text.strip()
-        ]
-        if job.options.word_timestamps and segments:
-            segments = await self._add_words(job, segments, result, (start, end), features)
-        return segments, parts
-
-    async def _decode_with_fallback(
-        self, job: _Job, features: LogMel, encoded: Encoded | None, prompt: tuple[int, ...]
-    ) -> DecodingResult:
-        """Climb the temperature ladder until a result passes the gates."""
-        attempts: list[DecodingResult] = []
-        for temperature in job.options.temperatures:
-            request = GenerationRequest(
-                request_id=job.turn.request_id,
-                prompt=build_prompt(self._tokenizer, job.language, job.options.task, prompt),
-                options=generation_options(
-                    job.options, temperature, self._tokenizer.suppress_tokens
-                ),
-                features=features,
-                encoded=encoded,
-                deadline=job.turn.deadline,
+            job.count(dropped=1)
+            return [], window.end
+        placed = await self._decoder.place_words(job, window, result.tokens, result.encoded)
+        words, typical = tidy(placed, window.time_offset)
+        if not words:
+            return [], window.end
+        shorten_after_pause(words, typical, window.time_offset)
+        segments = []
+        at = 0
+        tokens = [token for token in result.tokens if token < self._tokenizer.eot]
+        for group in group_words(words):
+            count = sum(word.n_tokens for word in group)
+            segments.append(
+                self._segment_of_words(job, window, result, group, tokens[at : at + count])
             )
-            attempt = await self._generate(job, request)
-            encoded = attempt.encoded
-            if not needs_fallback(attempt, job.options):
-                return attempt
-            attempts.append(attempt)
-            job.stats = replace(job.stats, fallbacks=job.stats.fallbacks + 1)
-        return best_attempt(attempts, job.options)
+            at += count
+        return segments, round(words[-1].end * SAMPLE_RATE)
 
-    async def _generate(self, job: _Job, request: GenerationRequest) -> DecodingResult:
-        generation = await self._scheduler.run(job.turn, lambda: self.engine.generate(request))
-        job.stats = replace(
-            job.stats,
-            queue_s=job.stats.queue_s + generation.queue_s,
-            compute_s=job.stats.compute_s + generation.compute_s,
-        )
-        best = rank(generation.hypotheses)
-        text = self._tokenizer.decode(best.tokens).strip()
-        return DecodingResult(
-            language=job.language,
-            tokens=best.tokens,
-            text=text,
-            avg_logprob=best.avg_logprob,
-            no_speech_prob=generation.no_speech_prob,
-            temperature=request.options.temperature,
-            compression_ratio=compression_ratio(text),
-            encoded=generation.encoded,
-        )
+    async def _by_timestamps(
+        self, job: Job, window: Window, prompt: tuple[int, ...]
+    ) -> tuple[list[Segment], int]:
+        """Segments as the model's timestamps cut them, and the sample at which it stopped."""
+        result = await self._decoder.decode(job, window, previous=prompt)
+        if is_silence(result, job.options):
+            job.count(dropped=1)
+            return [], window.end
+        parts = split(result.tokens, self._tokenizer, window.duration)
+        offset = window.time_offset
+        segments = [
+            self._segment(window, result, offset + piece.start, offset + piece.end, piece.tokens)
+            for piece in parts.pieces
+        ]
+        segments = [segment for segment in segments if segment.text.strip()]
+        if job.options.word_timestamps and segments:
+            tokens = [token for segment in segments for token in segment.tokens]
+            placed = await self._decoder.place_words(job, window, tokens, result.encoded)
+            segments = add_words(
+                segments,
+                placed,
+                time_offset=offset,
+                last_speech_end=offset,
+                eot=self._tokenizer.eot,
+            )
+        return segments, window.start + round(parts.resume * SAMPLE_RATE)
 
-    async def _add_words(
+    def _segment_of_words(
         self,
-        job: _Job,
-        segments: list[Segment],
+        job: Job,
+        window: Window,
         result: DecodingResult,
-        window: tuple[int, int],
-        features: LogMel,
-    ) -> list[Segment]:
-        """Place the segments' words in time by the model's cross-attention."""
-        start, end = window
-        eot = self._tokenizer.eot
-        tokens = tuple(token for each in segments for token in each.tokens if token < eot)
-        request = AlignmentRequest(
-            request_id=job.turn.request_id,
-            start_sequence=self._tokenizer.sot_sequence(job.language, job.options.task),
-            text_tokens=tokens,
-            num_frames=(end - start) // HOP,
-            features=features,
-            encoded=result.encoded,
-            deadline=job.turn.deadline,
+        words: Sequence[Timing],
+        tokens: Sequence[int],
+    ) -> Segment:
+        """Timestamp tokens are added at both ends, where Whisper itself would put them."""
+        start, end = words[0].start, max(words[0].start, words[-1].end)
+        begin = self._tokenizer.timestamp_begin
+        first, last = (
+            begin + round((time - window.time_offset) / TIME_PRECISION) for time in (start, end)
         )
-        alignment = await self._scheduler.run(job.turn, lambda: self.engine.align(request))
-        timings = place_words(alignment, tokens, job.language, self._tokenizer)
-        offset = start / SAMPLE_RATE
-        return add_words(segments, timings, time_offset=offset, last_speech_end=offset, eot=eot)
+        segment = self._segment(window, result, start, end, (first, *tokens, last))
+        if not job.options.word_timestamps:
+            return segment
+        return replace(segment, words=in_order(words, segment.start, segment.end))
 
-    async def _features(self, job: _Job, start: int, end: int) -> LogMel:
-        samples = await asyncio.to_thread(job.audio.samples, start, end)
-        return await asyncio.to_thread(log_mel, samples, self.engine.info.n_mels)
-
-    def _segment(self, piece: Piece, result: DecodingResult, start: int) -> Segment:
-        """A piece of the window that begins at sample `start`, in seconds of the recording."""
-        offset = start / SAMPLE_RATE
+    def _segment(
+        self,
+        window: Window,
+        result: DecodingResult,
+        start: float,
+        end: float,
+        tokens: tuple[int, ...],
+    ) -> Segment:
         return Segment(
             id=0,
-            seek=start // HOP,
-            start=round(offset + piece.start, 2),
-            end=round(offset + piece.end, 2),
-            text=self._tokenizer.decode(piece.tokens),
-            tokens=piece.tokens,
+            seek=window.start // HOP,
+            start=round(start, 2),
+            end=round(end, 2),
+            text=self._tokenizer.decode(tokens),
+            tokens=tokens,
             temperature=result.temperature,
             avg_logprob=result.avg_logprob,
             compression_ratio=result.compression_ratio,
@@ -292,7 +233,22 @@ class Transcriber:
         )
 
 
-def _assemble(job: _Job, segments: Sequence[Segment]) -> Transcript:
+def _next_start(job: Job, window: Window, stopped: int) -> int:
+    """Where to go on: after the window, or where the model stopped inside it.
+
+    It is taken at its word when the rest is short or far below the level of what it heard. A
+    stop at the very start would be met again for ever.
+    """
+    rest_is_short = window.end - stopped < MIN_REST
+    stuck = stopped - window.start < MIN_REST
+    if rest_is_short or stuck:
+        return window.end
+    heard = job.level_of(window.start, stopped)
+    rest = job.level_of(stopped, window.end)
+    return stopped if is_as_loud(rest, heard) else window.end
+
+
+def _assemble(job: Job, segments: Sequence[Segment]) -> Transcript:
     numbered = tuple(replace(segment, id=index) for index, segment in enumerate(segments))
     return Transcript(
         task=job.options.task,

@@ -71,6 +71,25 @@ class SpeechSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """At most 30 s of a recording: samples `start` ≤ t < `end`, as the encoder hears them."""
+
+    start: int
+    end: int
+    features: LogMel
+
+    @property
+    def time_offset(self) -> float:
+        """The window's start in seconds of the recording."""
+        return self.start / SAMPLE_RATE
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio; what follows in the features is padding."""
+        return (self.end - self.start) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionOptions:
     """What a caller may ask of a transcription; names and defaults are openai-whisper's.
 

@@ -54,6 +54,13 @@ def is_silent(level: Decibels) -> bool:
     return not len(level) or bool(level.max() < SILENCE_DB)
 
 
+def is_as_loud(rest: Decibels, heard: Decibels) -> bool:
+    """Whether `rest` holds sound at the level of the speech in `heard`, give or take 12 dB."""
+    if not len(rest) or not len(heard) or is_silent(rest):
+        return False
+    return bool(np.percentile(rest, 80) > np.percentile(heard, 80) - 12.0)
+
+
 def cut(level: Decibels, n_samples: int) -> list[SpeechSegment]:
     """Cut a recording at quiet places into spans of at most 30 s where it has such places.
 

@@ -12,10 +12,17 @@ MAX_PREVIOUS_TOKENS = 223
 
 
 def build_prompt(
-    tokenizer: Tokenizer, language: str, task: Task, previous: tuple[int, ...] = ()
+    tokenizer: Tokenizer,
+    language: str,
+    task: Task,
+    *,
+    previous: tuple[int, ...] = (),
+    without_timestamps: bool = False,
 ) -> tuple[int, ...]:
-    """Previous text (its last 223 tokens) and the task tokens; timestamps are on."""
+    """Previous text (its last 223 tokens), then the tokens that say what to do."""
     task_tokens = tokenizer.sot_sequence(language, task)
+    if without_timestamps:
+        task_tokens = (*task_tokens, tokenizer.no_timestamps)
     if not previous:
         return task_tokens
     return (tokenizer.sot_prev, *previous[-MAX_PREVIOUS_TOKENS:], *task_tokens)

@@ -19,9 +19,9 @@ FRAMES_PER_SECOND = 50
 
 PREPENDED = "\"'“¿([{-"
 """Punctuation that belongs to the word after it."""
-APPENDED = "\"'.。,，!！?？:：”)]}、"
+APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - that is how they are written
 """Punctuation that belongs to the word before it."""
-SENTENCE_ENDS = ".。!！?？"
+SENTENCE_ENDS = ".。!！?？"  # noqa: RUF001 - that is how they are written
 
 MAX_MEDIAN = 0.7
 """Seconds: a typical word is never taken to be longer than this."""
@@ -101,6 +101,22 @@ def merge_punctuation(timings: Sequence[Timing]) -> list[Timing]:
     return joined
 
 
+def tidy(timings: Sequence[Timing], time_offset: float) -> tuple[list[Timing], float]:
+    """A window's words as a reader expects them, in seconds of the recording.
+
+    Returns: the words with their punctuation, and how long a word typically is.
+    """
+    typical = typical_duration(timings)
+    shorten_at_sentence_ends(timings, 2 * typical)
+    merged = merge_punctuation(timings)
+    shifted = [
+        replace(each, start=each.start + time_offset, end=each.end + time_offset)
+        for each in merged
+        if each.word
+    ]
+    return shifted, typical
+
+
 def add_words(
     segments: Sequence[Segment],
     timings: Sequence[Timing],
@@ -118,19 +134,15 @@ def add_words(
         last_speech_end: where the segment before the first one ended.
         eot: the first token id that is not text.
     """
-    typical = typical_duration(timings)
-    shorten_at_sentence_ends(timings, 2 * typical)
-    waiting = list(reversed(merge_punctuation(timings)))
+    words_left, typical = tidy(timings, time_offset)
+    words_left.reverse()
     finished = []
     for segment in segments:
         n_tokens = sum(token < eot for token in segment.tokens)
         words: list[Timing] = []
-        while waiting and n_tokens > 0:
-            timing = waiting.pop()
-            n_tokens -= timing.n_tokens
-            shift = time_offset
-            words.append(replace(timing, start=timing.start + shift, end=timing.end + shift))
-        words = [timing for timing in words if timing.word]
+        while words_left and n_tokens > 0:
+            words.append(words_left.pop())
+            n_tokens -= words[-1].n_tokens
         fitted = _fit(segment, words, typical, last_speech_end)
         finished.append(fitted)
         last_speech_end = fitted.end
@@ -141,7 +153,7 @@ def _fit(segment: Segment, words: list[Timing], typical: float, last_speech_end:
     """Cut implausibly long words at the segment's edges; then the edges follow the words."""
     if not words:
         return segment
-    _shorten_after_pause(words, typical, last_speech_end)
+    shorten_after_pause(words, typical, last_speech_end)
     start, end = segment.start, segment.end
     first, last = words[0], words[-1]
     if start < first.end and start - 0.5 > first.start:
@@ -152,10 +164,10 @@ def _fit(segment: Segment, words: list[Timing], typical: float, last_speech_end:
         last.end = max(last.start + typical, end)
     else:
         end = last.end
-    return replace(segment, start=start, end=max(start, end), words=_in_order(words, start, end))
+    return replace(segment, start=start, end=max(start, end), words=in_order(words, start, end))
 
 
-def _shorten_after_pause(words: list[Timing], typical: float, last_speech_end: float) -> None:
+def shorten_after_pause(words: Sequence[Timing], typical: float, last_speech_end: float) -> None:
     """The first words after a pause tend to swallow it."""
     longest = 2 * typical
     first = words[0]
@@ -170,7 +182,7 @@ def _shorten_after_pause(words: list[Timing], typical: float, last_speech_end: f
     first.start = max(0.0, first.end - longest)
 
 
-def _in_order(words: list[Timing], start: float, end: float) -> tuple[Word, ...]:
+def in_order(words: Sequence[Timing], start: float, end: float) -> tuple[Word, ...]:
     """As values, never going back in time and never outside the segment."""
     placed = []
     at = start

@@ -1,0 +1,176 @@
+"""One window through the engine: the temperature ladder, and words in time.
+
+Knows: what a transcription under way shares among its windows (`Job`).
+Must not know: how a recording is cut into windows, how segments are made of the result.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from server.audio.features import log_mel
+from server.audio.windows import Decibels, is_silent
+from server.decoding.fallback import (
+    best_attempt,
+    compression_ratio,
+    generation_options,
+    needs_fallback,
+    rank,
+)
+from server.decoding.prompt import build_prompt
+from server.decoding.timing import Timing, place_words
+from server.decoding.tokenizer import Tokenizer
+from server.engines.base import Engine
+from server.scheduler import Scheduler, Turn
+from server.types import (
+    FRAMES_PER_SECOND,
+    SAMPLE_RATE,
+    AlignmentRequest,
+    Audio,
+    DecodingResult,
+    Encoded,
+    GenerationRequest,
+    LanguageDetection,
+    TranscriptionOptions,
+    TranscriptionStats,
+    Window,
+)
+
+HOP = SAMPLE_RATE // FRAMES_PER_SECOND
+
+
+@dataclass(slots=True)
+class Job:
+    """One transcription under way. `encoded` keeps what language detection has computed."""
+
+    audio: Audio
+    level: Decibels
+    options: TranscriptionOptions
+    turn: Turn
+    language: str = ""
+    stats: TranscriptionStats = field(default_factory=TranscriptionStats)
+    encoded: dict[tuple[int, int], Encoded] = field(default_factory=dict)
+
+    def level_of(self, start: int, end: int) -> Decibels:
+        """Levels of samples `start` to `end`."""
+        return self.level[start // HOP : -(-end // HOP)]
+
+    def is_silent(self, start: int, end: int) -> bool:
+        """Whether samples `start` to `end` hold nothing audible."""
+        return is_silent(self.level_of(start, end))
+
+    def count(self, *, windows: int = 0, fallbacks: int = 0, dropped: int = 0) -> None:
+        """Add to the statistics."""
+        self.stats = replace(
+            self.stats,
+            windows=self.stats.windows + windows,
+            fallbacks=self.stats.fallbacks + fallbacks,
+            dropped=self.stats.dropped + dropped,
+        )
+
+
+class WindowDecoder:
+    """Decodes windows on one engine, taking turns with everybody else."""
+
+    def __init__(self, scheduler: Scheduler, tokenizer: Tokenizer) -> None:
+        self._scheduler = scheduler
+        self._tokenizer = tokenizer
+
+    @property
+    def engine(self) -> Engine:
+        """The model that answers."""
+        return self._scheduler.engine
+
+    async def window(self, job: Job, start: int, end: int) -> Window:
+        """Samples `start` to `end`, at most 30 s of them, as the encoder hears them."""
+        n_mels = self.engine.info.n_mels
+        features = await asyncio.to_thread(lambda: log_mel(job.audio.samples(start, end), n_mels))
+        return Window(start, end, features)
+
+    async def detect_language(self, job: Job, window: Window) -> LanguageDetection:
+        """Probability of each language; the encoder's output is kept for `decode`."""
+        request = GenerationRequest(
+            job.turn.request_id, (), generation_options(job.options, 0.0, ()), window.features
+        )
+        detection = await self._scheduler.run(
+            job.turn, lambda: self.engine.detect_language(request)
+        )
+        job.encoded[window.start, window.end] = detection.encoded
+        return detection
+
+    async def decode(
+        self,
+        job: Job,
+        window: Window,
+        *,
+        previous: tuple[int, ...] = (),
+        without_timestamps: bool = False,
+    ) -> DecodingResult:
+        """Climb the temperature ladder until a result passes the gates."""
+        encoded = job.encoded.pop((window.start, window.end), None)
+        prompt = build_prompt(
+            self._tokenizer,
+            job.language,
+            job.options.task,
+            previous=previous,
+            without_timestamps=without_timestamps,
+        )
+        job.count(windows=1)
+        attempts: list[DecodingResult] = []
+        for temperature in job.options.temperatures:
+            request = GenerationRequest(
+                request_id=job.turn.request_id,
+                prompt=prompt,
+                options=generation_options(
+                    job.options, temperature, self._tokenizer.suppress_tokens
+                ),
+                features=window.features,
+                encoded=encoded,
+                deadline=job.turn.deadline,
+            )
+            attempt = await self._generate(job, request)
+            encoded = attempt.encoded
+            if not needs_fallback(attempt, job.options):
+                return attempt
+            attempts.append(attempt)
+            job.count(fallbacks=1)
+        return best_attempt(attempts, job.options)
+
+    async def _generate(self, job: Job, request: GenerationRequest) -> DecodingResult:
+        generation = await self._scheduler.run(job.turn, lambda: self.engine.generate(request))
+        job.stats = replace(
+            job.stats,
+            queue_s=job.stats.queue_s + generation.queue_s,
+            compute_s=job.stats.compute_s + generation.compute_s,
+        )
+        best = rank(generation.hypotheses)
+        text = self._tokenizer.decode(best.tokens).strip()
+        return DecodingResult(
+            language=job.language,
+            tokens=best.tokens,
+            text=text,
+            avg_logprob=best.avg_logprob,
+            no_speech_prob=generation.no_speech_prob,
+            temperature=request.options.temperature,
+            compression_ratio=compression_ratio(text),
+            encoded=generation.encoded,
+        )
+
+    async def place_words(
+        self, job: Job, window: Window, tokens: Sequence[int], encoded: Encoded | None
+    ) -> list[Timing]:
+        """The words of `tokens` with their times in the window, by cross-attention."""
+        text_tokens = tuple(token for token in tokens if token < self._tokenizer.eot)
+        if not text_tokens:
+            return []
+        request = AlignmentRequest(
+            request_id=job.turn.request_id,
+            start_sequence=self._tokenizer.sot_sequence(job.language, job.options.task),
+            text_tokens=text_tokens,
+            num_frames=(window.end - window.start) // HOP,
+            features=window.features,
+            encoded=encoded,
+            deadline=job.turn.deadline,
+        )
+        alignment = await self._scheduler.run(job.turn, lambda: self.engine.align(request))
+        return place_words(alignment, text_tokens, job.language, self._tokenizer)
