@@ -16,32 +16,39 @@ setup: (_environment "dev")
 
 # Transcribe FILES (default: two spoken samples) with a real server, and stop it.
 [no-cd]
+[no-exit-message]
 demo *FILES: (_environment "cpu")
     @"{{ python }}" -m ops demo "$@"
 
 # Start the server on 127.0.0.1:9005; the first start prints an API key and a curl line.
+[no-exit-message]
 serve: (_environment "cpu")
     @"{{ python }}" -m ops serve
 
 # Fetch the Whisper weights (MODELS, default: those in the settings) and check every byte.
+[no-exit-message]
 weights *MODELS: (_environment "cpu")
     @"{{ python }}" -m ops weights get "$@"
 
 # Make an API key for NAME: prints it once, with the record that the server is given.
+[no-exit-message]
 key NAME *FLAGS: (_environment "cpu")
     @"{{ python }}" -m ops keys new "$@"
 
 # Run any operator's command, such as `./just ops weights list`.
 [no-cd]
+[no-exit-message]
 ops *ARGS: (_environment "cpu")
     @"{{ python }}" -m ops "$@"
 
 # Run the tests with the real weights; ARGS go to pytest.
+[no-exit-message]
 test *ARGS: (_environment "dev")
     @"{{ python }}" -m ops weights get base
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" "{{ python }}" -m pytest "$@"
 
 # Check format, lint, types, import contracts and the quick tests: under a minute.
+[no-exit-message]
 check: (_environment "dev")
     "{{ venv }}/bin/ruff" format --check .
     "{{ venv }}/bin/ruff" check .

@@ -17,7 +17,12 @@ TIMEOUT = 3_600.0
 
 
 class ClientError(Exception):
-    """The server refused, failed or went away; the message says which."""
+    """The server refused (`refused`: it says that the request is wrong), failed or went away."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        """Keep whether the fault is ours."""
+        super().__init__(message)
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,10 @@ class Client:
         finally:
             connection.close()
         if response.status != 200:
-            raise ClientError(f"the server answered {response.status}: {_message(text)}")
+            raise ClientError(
+                f"the server answered {response.status}: {_message(text)}",
+                refused=response.status < 500,
+            )
         return Answer(text)
 
 
@@ -76,9 +84,7 @@ def _form(boundary: str, file: Path, fields: dict[str, str]) -> bytes:
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     )
-    return b"".join(
-        [*parts, head.encode(), file.read_bytes(), f"\r\n--{boundary}--\r\n".encode()]
-    )
+    return b"".join([*parts, head.encode(), file.read_bytes(), f"\r\n--{boundary}--\r\n".encode()])
 
 
 def _message(text: str) -> str:

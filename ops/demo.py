@@ -55,6 +55,8 @@ def _running_server() -> Iterator[Client]:
         try:
             yield Client(server.url, made.key)
         except ClientError as error:
+            if error.refused:
+                raise
             raise ClientError(f"{error}\n{server.last_lines()}") from error
 
 

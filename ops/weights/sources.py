@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 import click
 
@@ -72,7 +72,7 @@ def write_checked(
         raise WrongBytes(f"{file.name} has SHA-256 {digest.hexdigest()}, pinned is {file.sha256}")
 
 
-def chunks_of(stream: BinaryIO | http.client.HTTPResponse | zipfile.ZipExtFile) -> Iterator[bytes]:
+def chunks_of(stream: IO[bytes]) -> Iterator[bytes]:
     """The stream in pieces of at most a megabyte."""
     while chunk := stream.read(CHUNK_BYTES):
         yield chunk
