@@ -103,7 +103,9 @@ def _candidates(level: Decibels) -> _Candidates:
     second = frames // FRAMES_PER_SECOND
     # Digital silence would put the floor so low that no real pause counts as quiet.
     low = np.maximum(floor[second], speech[second] - 50.0)
-    loudness = (smooth[frames] - low) / np.maximum(speech[second] - low, 6.0)
+    # Where levels hardly differ there is no pause: 10 dB is the least range that counts.
+    depth = speech[second] - smooth[frames]
+    loudness = 1.0 - depth / np.maximum(speech[second] - low, 10.0)
     quiet = loudness < QUIET
     return _Candidates(frames[quiet], np.maximum(loudness[quiet], 0.0).astype(np.float32))
 

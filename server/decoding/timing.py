@@ -164,7 +164,8 @@ def _fit(segment: Segment, words: list[Timing], typical: float, last_speech_end:
         last.end = max(last.start + typical, end)
     else:
         end = last.end
-    return replace(segment, start=start, end=max(start, end), words=in_order(words, start, end))
+    end = max(start, end)
+    return replace(segment, start=start, end=end, words=in_order(words, start, end))
 
 
 def shorten_after_pause(words: Sequence[Timing], typical: float, last_speech_end: float) -> None:

@@ -114,7 +114,8 @@ def _check(request: GenerationRequest | AlignmentRequest) -> object:
 
 
 def _spread(request: AlignmentRequest) -> Alignment:
-    count = len(request.text_tokens) + 1
-    frames = request.num_frames // 2
-    path = tuple((frame * count // max(frames, 1), frame) for frame in range(frames))
-    return Alignment(path, (1.0,) * len(request.text_tokens))
+    """The text tokens share the frames; end-of-text has the last one."""
+    count = len(request.text_tokens)
+    frames = max(request.num_frames // 2, count + 1)
+    path = [(frame * count // (frames - 1), frame) for frame in range(frames)]
+    return Alignment(tuple(path), (1.0,) * count)

@@ -1,0 +1,63 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.decoding.sentences import MAX_DURATION, group_words
+from server.decoding.timing import Timing
+
+
+def _words(text: str, seconds: float = 0.5, start: float = 0.0) -> list[Timing]:
+    return [
+        Timing(" " + word, 1, start + index * seconds, start + (index + 1) * seconds, 0.9)
+        for index, word in enumerate(text.split())
+    ]
+
+
+def _texts(words: list[Timing]) -> list[str]:
+    return ["".join(word.word for word in group).strip() for group in group_words(words)]
+
+
+def test_sentences_end_segments() -> None:
+    """A full stop, a question mark or an exclamation mark ends a segment."""
+    words = _words("Tudo bem com você? Eu estou muito bem. Que coisa boa!")
+    assert ["Tudo bem com você?", "Eu estou muito bem.", "Que coisa boa!"] == _texts(words)
+
+
+def test_abbreviations_and_numbers_do_not() -> None:
+    """«Sr.», «3.» and «i.e.» stay inside their sentence."""
+    for text in ("O meu amigo Sr. Silva chegou.", "O item 3. foi aceito.", "The letter, i.e. one."):
+        assert [text] == _texts(_words(text))
+
+
+def test_a_pause_ends_a_segment() -> None:
+    """A second without a word is the end, whatever the punctuation."""
+    words = _words("espere um pouco") + _words("já volto", start=3.0)
+    assert ["espere um pouco", "já volto"] == _texts(words)
+
+
+def test_a_long_sentence_is_cut_after_a_clause() -> None:
+    """No segment is longer than 15 s where there is a place to cut."""
+    text = "a b c d e f g h i j k l m n o p q r s, t u v w x y z a b c d e f g h i j k l."
+    groups = group_words(_words(text))
+    assert " s," == groups[0][-1].word
+    assert all(group[-1].end - group[0].start <= MAX_DURATION for group in groups)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([" a", " b.", " c,", " Sr.", " fim?", " d"]),
+            st.floats(0, 2),
+            st.floats(0, 20),
+        ),
+        max_size=60,
+    )
+)
+def test_every_word_is_in_exactly_one_segment(spec: list[tuple[str, float, float]]) -> None:
+    """Nothing is lost, doubled or moved."""
+    words, at = [], 0.0
+    for text, gap, length in spec:
+        words.append(Timing(text, 1, at + gap, at + gap + length, 1.0))
+        at += gap + length
+    groups = group_words(words)
+    assert words == [word for group in groups for word in group]
+    assert all(groups)

@@ -1,0 +1,218 @@
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from server.engines.fake import FakeEngine, byte_tokenizer
+from server.errors import DeadlineExceeded, EngineError
+from server.scheduler import Scheduler
+from server.transcribe import Transcriber
+from server.types import (
+    SAMPLE_RATE,
+    Audio,
+    GenerationRequest,
+    Hypothesis,
+    Transcript,
+    TranscriptionOptions,
+)
+
+TOKENIZER = byte_tokenizer()
+PORTUGUESE = TranscriptionOptions(language="pt")
+RANDOM = np.random.default_rng(11)
+
+
+def _sound(seconds: float, pauses: tuple[float, ...] = ()) -> Audio:
+    """Loud noise with half a second of near silence around each pause."""
+    pcm = RANDOM.normal(0, 3000, round(seconds * SAMPLE_RATE)).astype(np.int16)
+    for at in pauses:
+        pcm[round((at - 0.25) * SAMPLE_RATE) : round((at + 0.25) * SAMPLE_RATE)] //= 500
+    return Audio(pcm)
+
+
+def _says(text: str, logprob: float = -0.1) -> Hypothesis:
+    tokens = TOKENIZER.encode(text)
+    return Hypothesis(tokens, logprob * (len(tokens) + 1))
+
+
+def _at(seconds: float) -> int:
+    return TOKENIZER.timestamp_begin + round(seconds / 0.02)
+
+
+def _run(
+    script: Callable[[GenerationRequest], Hypothesis],
+    audio: Audio,
+    options: TranscriptionOptions = PORTUGUESE,
+    **engine: object,
+) -> tuple[Transcript, FakeEngine]:
+    fake = FakeEngine(script, **engine)  # type: ignore[arg-type]
+
+    async def story() -> Transcript:
+        return await Transcriber(Scheduler(fake), TOKENIZER).transcribe(audio, options)
+
+    try:
+        return asyncio.run(story()), fake
+    finally:
+        fake.close(1)
+
+
+def test_silence_is_an_empty_transcript_and_costs_nothing() -> None:
+    """No window is sent to the engine; the duration is still told."""
+    silence = Audio(np.zeros(40 * SAMPLE_RATE, dtype=np.int16))
+    transcript, engine = _run(lambda _: _says(" nunca"), silence)
+    assert ("", (), 40.0) == (transcript.text, transcript.segments, transcript.duration)
+    assert [] == engine.requests
+
+
+def test_a_short_recording_is_one_window_without_timestamp_tokens() -> None:
+    """Its text comes back, its segments lie inside the recording."""
+    transcript, engine = _run(lambda _: _says(" Tudo certo por aqui. E com vocês?"), _sound(6.0))
+    (request,) = engine.requests
+    assert TOKENIZER.no_timestamps == request.prompt[-1]
+    assert "Tudo certo por aqui. E com vocês?" == transcript.text
+    assert ["Tudo certo por aqui.", "E com vocês?"] == [
+        segment.text.strip() for segment in transcript.segments
+    ]
+    assert all(0 <= s.start <= s.end <= 6.0 for s in transcript.segments)
+    assert [0, 1] == [segment.id for segment in transcript.segments]
+
+
+def test_windows_come_back_in_order_whoever_is_first() -> None:
+    """Windows are decoded side by side; the transcript is in the order of the recording."""
+    names = iter([" um", " dois", " três", " quatro", " cinco"])
+    by_window: dict[bytes, str] = {}
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        assert request.features is not None
+        time.sleep(random.random() / 50)
+        key = request.features.tobytes()
+        by_window.setdefault(key, next(names))
+        return _says(by_window[key])
+
+    audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
+    transcript, engine = _run(script, audio, workers=4)
+    assert 5 == len(engine.requests) == transcript.stats.windows
+    starts = [segment.start for segment in transcript.segments]
+    assert sorted(starts) == starts
+    assert [0, 1, 2, 3, 4] == [int(start // 28) for start in starts]
+
+
+def test_the_prompt_reaches_the_first_window_only() -> None:
+    """As previous text, before the task tokens."""
+    options = TranscriptionOptions(language="pt", prompt="Coolify")
+    _, engine = _run(lambda _: _says(" oi"), _sound(50.0, (25.0,)), options)
+    prompted = [request for request in engine.requests if TOKENIZER.sot_prev in request.prompt]
+    assert (2, 1) == (len(engine.requests), len(prompted))
+    assert TOKENIZER.encode(" Coolify") == prompted[0].prompt[1:-4]
+
+
+def test_a_failing_window_climbs_the_ladder_on_the_same_encoding() -> None:
+    """Only until it passes; the encoder's output is used again."""
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        return _says(" enfim", -2.0 if request.options.temperature < 0.3 else -0.2)
+
+    transcript, engine = _run(script, _sound(5.0))
+    assert [0.0, 0.2, 0.4] == [request.options.temperature for request in engine.requests]
+    assert [False, True, True] == [request.encoded is not None for request in engine.requests]
+    assert (0.4, 2) == (transcript.segments[0].temperature, transcript.stats.fallbacks)
+
+
+def test_a_window_without_speech_is_dropped_and_counted() -> None:
+    """No-speech probability and low log-probability together mean that nothing was said."""
+    transcript, _ = _run(lambda _: _says(" Obrigado.", -1.5), _sound(5.0), no_speech_prob=0.9)
+    assert ("", 1) == (transcript.text, transcript.stats.dropped)
+
+
+def test_language_is_detected_and_the_encoding_used_again() -> None:
+    """The likeliest language steers the prompt; its window is encoded once."""
+    transcript, engine = _run(
+        lambda _: _says(" oi"), _sound(5.0), TranscriptionOptions(), language_probs={"pt": 0.8}
+    )
+    assert "pt" == transcript.language
+    assert engine.requests[0].encoded is not None
+    assert TOKENIZER.language_tokens["pt"] in engine.requests[0].prompt
+
+
+def test_speech_without_pause_goes_from_timestamp_to_timestamp() -> None:
+    """A span longer than a window is taken up where the model's last timestamp says."""
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        if TOKENIZER.no_timestamps in request.prompt:
+            return _says(" fim")
+        tokens = (_at(0), *TOKENIZER.encode(" parte"), _at(21), _at(21))
+        return Hypothesis(tokens, -1.0)
+
+    transcript, engine = _run(script, _sound(70.0))
+    assert [0.0, 21.0] == [segment.start for segment in transcript.segments[:2]]
+    assert 42.0 <= transcript.segments[2].start <= transcript.segments[2].end <= 70.0
+    assert [0, 2100, 4200] == [segment.seek for segment in transcript.segments]
+    assert "parte parte fim" == transcript.text
+    assert 3 == len(engine.requests)
+
+
+def test_translation_uses_the_models_own_timestamps() -> None:
+    """A translated word is not where a spoken one is."""
+    options = TranscriptionOptions(task="translate", language="pt")
+    hypothesis = Hypothesis((_at(0.5), *TOKENIZER.encode(" Hello."), _at(4.0)), -0.5)
+    transcript, engine = _run(lambda _: hypothesis, _sound(5.0), options)
+    assert TOKENIZER.translate == engine.requests[0].prompt[-1]
+    (segment,) = transcript.segments
+    assert (0.5, 4.0, " Hello.") == (segment.start, segment.end, segment.text)
+
+
+def test_words_only_when_asked_for() -> None:
+    """With word timestamps each segment carries its words, in order and inside it."""
+    for wanted in (False, True):
+        options = TranscriptionOptions(language="pt", word_timestamps=wanted)
+        transcript, _ = _run(lambda _: _says(" um dois três."), _sound(5.0), options)
+        expected = [" um", " dois", " três."] if wanted else []
+        assert expected == [word.word for word in transcript.words]
+        assert transcript.words == transcript.segments[0].words
+
+
+def test_an_engine_failure_is_raised_as_itself() -> None:
+    """Not wrapped in a group, whatever else was under way."""
+
+    def script(_: GenerationRequest) -> Hypothesis:
+        raise RuntimeError("boom")
+
+    with pytest.raises(EngineError):
+        _run(script, _sound(100.0, (25.0, 50.0, 75.0)))
+
+
+def test_a_deadline_ends_the_transcription() -> None:
+    """With DeadlineExceeded, and without starting the windows that are left."""
+    fake = FakeEngine(lambda _: (time.sleep(0.15), _says(" oi"))[1], workers=1)
+
+    async def story() -> None:
+        transcriber = Transcriber(Scheduler(fake), TOKENIZER)
+        audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
+        with pytest.raises(DeadlineExceeded):
+            await transcriber.transcribe(audio, PORTUGUESE, deadline=time.monotonic() + 0.25)
+
+    asyncio.run(story())
+    fake.close(1)
+    assert len(fake.requests) < 5
+
+
+def test_cancelling_frees_the_engine() -> None:
+    """Who leaves takes his waiting windows with him."""
+    fake = FakeEngine(lambda _: (time.sleep(0.1), _says(" oi"))[1], workers=1)
+
+    async def story() -> None:
+        transcriber = Transcriber(Scheduler(fake), TOKENIZER)
+        audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
+        task = asyncio.create_task(transcriber.transcribe(audio, PORTUGUESE))
+        while not fake.requests:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert 0 == fake.stats().waiting
+
+    asyncio.run(story())
+    fake.close(1)
+    assert len(fake.requests) <= 2
