@@ -20,6 +20,7 @@ from server.audio.loader_formats import (
     FORMATS,
     MAX_CHANNELS,
     SAMPLE_RATES,
+    declared_bytes,
     duration_is_declared,
     is_playlist,
 )
@@ -80,8 +81,13 @@ def _decode(container: InputContainer, upload: Upload, pcm: PcmFile) -> list[str
     if pcm.samples == 0:
         raise Rejected("not_media" if track.damaged else "no_samples")
     warnings = []
-    missing = duration_is_declared(container.format.name, upload) and track.is_short(pcm.samples)
-    if track.cut_off or missing:
+    seconds = pcm.samples / SAMPLE_RATE
+    declared = 0.0
+    if duration_is_declared(container.format.name, upload):
+        declared = track.declared_seconds()
+    if total := declared_bytes(upload):
+        declared = max(declared, seconds * total / upload.size)
+    if track.cut_off or declared - seconds > max(1.0, 0.02 * declared):
         warnings.append("audio_truncated")
     if track.damaged:
         warnings.append("audio_damaged")
@@ -118,15 +124,13 @@ class Track:
             good += 1
             yield from frames
 
-    def is_short(self, samples: int) -> bool:
-        """Whether the file promises over 1 s and over 2 % more than these samples."""
+    def declared_seconds(self) -> float:
+        """The length that the container gives this track; 0 if it gives none."""
         if self._stream.duration is not None and self._stream.time_base is not None:
-            declared = float(self._stream.duration * self._stream.time_base)
-        elif self._container.duration is not None and len(self._container.streams) == 1:
-            declared = self._container.duration / av.time_base
-        else:
-            return False
-        return declared - samples / SAMPLE_RATE > max(1.0, 0.02 * declared)
+            return float(self._stream.duration * self._stream.time_base)
+        if self._container.duration is not None and len(self._container.streams) == 1:
+            return self._container.duration / av.time_base
+        return 0.0
 
     def _packets(self) -> "Iterator[Packet[AudioStream]]":
         packets = self._container.demux(self._stream)
@@ -140,6 +144,8 @@ class Track:
             except FFmpegError:
                 self.cut_off = True
                 return
+            except IndexError:
+                return  # behind the last packet PyAV trips over tracks that appeared late
             yield packet
 
 

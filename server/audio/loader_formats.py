@@ -14,7 +14,7 @@ FORMATS = (
 CODECS = (
     "aac,aac_latm,ac3,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_swf,adpcm_yamaha,alac,amrnb,amrwb,"
     "dca,eac3,flac,g722,g726,gsm,gsm_ms,libopencore_amrnb,libopencore_amrwb,libopus,libspeex,"
-    "libvorbis,mp1float,mp2float,mp3float,nellymoser,opus,pcm_alaw,pcm_bluray,pcm_dvd,pcm_f32be,"
+    "libvorbis,mp1,mp1float,mp2,mp2float,mp3,mp3float,nellymoser,opus,pcm_alaw,pcm_bluray,pcm_dvd,pcm_f32be,"
     "pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,"
     "pcm_s32le,pcm_s8,pcm_u8,speex,vorbis,wavpack,wmalossless,wmapro,wmav1,wmav2,wmavoice"
 )
@@ -40,6 +40,17 @@ def duration_is_declared(format_name: str, upload: Upload) -> bool:
     if format_name == "mp3":
         return _has_frame_count(upload)
     return format_name not in _GUESSED_DURATION
+
+
+def declared_bytes(upload: Upload) -> int | None:
+    """The length that a RIFF file (WAV, AVI) gives itself; None if it does not know.
+
+    FFmpeg trusts the file's real length, so a cut WAV looks whole to it. A recorder that could
+    not go back to its header leaves 0, or something near 2³¹ or 2³².
+    """
+    head = upload.peek(0, 8)
+    size = int.from_bytes(head[4:], "little")
+    return size + 8 if head.startswith(b"RIFF") and 0 < size < 0x7FFF_0000 else None
 
 
 def _has_frame_count(upload: Upload) -> bool:

@@ -86,4 +86,6 @@ class Refusals:
                 raise self.error(reason)
             case {"reason": "spool_full"}:
                 raise self.error("spool_full")
-        raise self.error("decoder_fault")
+        fault = self.error("decoder_fault")
+        fault.add_note(f"exit status {verdict.exit}, report {verdict.report[:100]!r}")
+        raise fault

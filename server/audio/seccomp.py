@@ -5,6 +5,7 @@ Must not know: what the filtered process does, or the sandbox's other layers.
 """
 
 import ctypes
+import errno
 import platform
 import struct
 from collections.abc import Mapping
@@ -40,6 +41,10 @@ ALLOWED: Mapping[str, tuple[int, int]] = {
 }
 """Name → (x86-64, arm64) number; sources: asm/unistd_64.h and asm-generic/unistd.h of Linux."""
 
+REFUSED: Mapping[str, tuple[int, int]] = {"openat": (257, 56)}
+"""Calls that fail with EACCES and do not kill: MPEG-TS has glibc look for a character set's
+tables, and goes on without them."""
+
 MACHINES: Mapping[str, tuple[int, int]] = {
     "x86_64": (0, 0xC000003E),
     "aarch64": (1, 0xC00000B7),
@@ -47,6 +52,7 @@ MACHINES: Mapping[str, tuple[int, int]] = {
 """`platform.machine()` → (column of `ALLOWED`, AUDIT_ARCH of linux/audit.h)."""
 
 RET_KILL_PROCESS = 0x8000_0000
+RET_ERRNO = 0x0005_0000
 RET_ALLOW = 0x7FFF_0000
 
 _LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
@@ -62,7 +68,7 @@ Instruction = tuple[int, int, int, int]
 
 
 def allow_list(machine: str) -> list[Instruction]:
-    """The program for one machine: kill the process for whatever is not in `ALLOWED`.
+    """The program for one machine: kill the process for whatever is in neither table.
 
     Raises:
         KeyError: for a machine that has no table.
@@ -85,6 +91,11 @@ def allow_list(machine: str) -> list[Instruction]:
             ]
         else:
             program += [(_JUMP_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, RET_ALLOW)]
+    for numbers in REFUSED.values():
+        program += [
+            (_JUMP_EQUAL, 0, 1, numbers[column]),
+            (_RETURN, 0, 0, RET_ERRNO | errno.EACCES),
+        ]
     return [*program, (_RETURN, 0, 0, RET_KILL_PROCESS)]
 
 
@@ -108,7 +119,7 @@ def install(program: list[Instruction]) -> None:
 
 
 def restrict_system_calls() -> None:
-    """Leave this process the calls in `ALLOWED`; any other one kills it.
+    """Leave this process the calls in `ALLOWED`; any other one fails or kills it.
 
     Raises:
         OSError: no table for this machine, or the kernel refuses.

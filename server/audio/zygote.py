@@ -9,6 +9,7 @@ dead and gone; if the parent closes it first, the child is killed.
 """
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -72,7 +73,10 @@ def _address_space_bytes() -> int:
 
 
 def warm_up() -> None:
-    """Load whatever Python and FFmpeg load lazily, on our own bytes, good ones and bad ones."""
+    """Load whatever Python, FFmpeg and glibc load lazily, on our own bytes, good and bad ones."""
+    libc = ctypes.CDLL(None)
+    libc.iconv_open.restype = ctypes.c_void_p
+    libc.iconv_open(b"UTF-8", b"ISO6937")  # MPEG-TS names its services in it
     for content in (tiny_wav(), b"no media"):
         with (
             open(os.memfd_create("upload"), "w+b", buffering=0) as upload,  # noqa: PTH123
