@@ -75,7 +75,7 @@ def test_a_fault_is_described_without_its_message(stream: io.StringIO) -> None:
     """Messages of foreign exceptions quote what they choked on, so types and places must do."""
     try:
         try:
-            raise KeyError("secret prompt")
+            {}["secret prompt"]
         except KeyError as error:
             raise ValueError("secret transcript") from error
     except ValueError:
@@ -141,7 +141,7 @@ def test_libraries_chatter_is_left_out(stream: io.StringIO) -> None:
 
 
 def test_a_librarys_exception_is_described(stream: io.StringIO) -> None:
-    """asyncio reports a forgotten task like this."""
+    """Asyncio reports a forgotten task like this."""
     error = ValueError("secret")
     logging.getLogger("asyncio").error("Task exception was never retrieved", exc_info=error)
 

@@ -1,0 +1,202 @@
+"""A form's fields, and what they ask for."""
+
+import pytest
+from edge_bench import FILE, Bench, build, error_of, post
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.errors import InvalidOption
+from server.http.options import KNOWN, UNSUPPORTED, ladder, parse
+from server.types import Task, TranscriptionOptions
+
+
+def wanted(task: Task = "transcribe", **fields: str | list[str]) -> TranscriptionOptions:
+    """The options that these fields ask for."""
+    values = {k: [v] if isinstance(v, str) else v for k, v in fields.items()}
+    return parse(values, task, beam_size=5).options
+
+
+def refusal(task: Task = "transcribe", **fields: str | list[str]) -> InvalidOption:
+    """Why these fields are refused."""
+    with pytest.raises(InvalidOption) as caught:
+        wanted(task, **fields)
+    return caught.value
+
+
+def test_nothing_asked_is_openai_whispers_defaults() -> None:
+    """The defaults of the type are the defaults of the API."""
+    assert TranscriptionOptions() == wanted()
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"),
+    [
+        (0.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        (0.2, (0.2, 0.4, 0.6, 0.8, 1.0)),
+        (0.3, (0.3, 0.5, 0.7, 0.9)),
+        (0.9, (0.9,)),
+        (1.0, (1.0,)),
+    ],
+)
+def test_the_ladder_starts_at_the_temperature(
+    temperature: float, expected: tuple[float, ...]
+) -> None:
+    """openai-whisper's command line does the same: steps of 0.2 up to 1."""
+    assert expected == ladder(temperature)
+
+
+@given(st.floats(0, 1))
+def test_every_ladder_climbs_to_one_and_no_further(temperature: float) -> None:
+    """Whatever the start, each step is higher and none is above 1."""
+    steps = ladder(temperature)
+
+    assert abs(steps[0] - temperature) < 1e-6
+    assert list(steps) == sorted(set(steps))
+    assert 0.8 - 1e-6 < steps[-1] <= 1.0
+
+
+@pytest.mark.parametrize("language", ["pt", "PT", "pt-BR", "Portuguese", " pt "])
+def test_a_language_may_be_a_code_a_tag_or_a_name(language: str) -> None:
+    """All of them mean Whisper's code."""
+    assert "pt" == wanted(language=language).language
+
+
+def test_the_prompt_is_kept_as_it_is() -> None:
+    """Its spaces may matter."""
+    assert " Olá " == wanted(prompt=" Olá ").prompt
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["word", "segment"],
+        ['["word","segment"]'],
+        ["segment", '["word"]'],
+    ],
+)
+def test_granularities_come_as_repeated_fields_or_json(values: list[str]) -> None:
+    """SDKs repeat the field; some tools send a JSON list."""
+    fields = {"timestamp_granularities": values, "response_format": ["verbose_json"]}
+
+    assert {"word", "segment"} == parse(fields, "transcribe", beam_size=5).granularities
+
+
+@pytest.mark.parametrize("name", ["timestamp_granularities[]", "timestamp_granularities[0]"])
+def test_brackets_in_a_name_do_not_matter(bench: Bench, name: str) -> None:
+    """`x`, `x[]` and `x[0]` are one field."""
+    response = post(bench, (name, "word"), ("response_format", "verbose_json"), FILE)
+
+    assert ["Olá,", "mundo.", "Tudo", "bem?"] == [w["word"] for w in response.json()["words"]]
+    assert bench.transcriber.options is not None
+    assert bench.transcriber.options.word_timestamps
+
+
+def test_words_are_not_computed_unless_they_are_asked_for() -> None:
+    """Aligning them takes time."""
+    assert not wanted(response_format="verbose_json").word_timestamps
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"temperature": "2"},
+        {"temperature": "-0.1"},
+        {"temperature": "nan"},
+        {"temperature": "hot"},
+        {"temperature": "0,2"},
+        {"language": "klingon"},
+        {"response_format": "xml"},
+        {"response_format": "diarized_json"},
+        {"stream": "true"},
+        {"stream": "perhaps"},
+        {"chunking_strategy": '{"type":"server_vad"}'},
+        {"timestamp_granularities": "word"},
+        {"timestamp_granularities": "syllable", "response_format": "verbose_json"},
+        {"timestamp_granularities": "[1]", "response_format": "verbose_json"},
+        {"model": ["a", "b"]},
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(fields: dict[str, str]) -> None:
+    """400 with the field at fault; the value is not repeated."""
+    name = next(iter(fields))
+    error = refusal(**fields)
+
+    assert (name, 400) == (error.param, error.status)
+    assert "klingon" not in error.message
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_openais_other_fields_are_refused_and_not_ignored(name: str) -> None:
+    """They would change the answer; a client has to know that they do not."""
+    assert name == refusal(**{name: "x"}).param
+    assert name in KNOWN
+
+
+@pytest.mark.parametrize(
+    "fields", [{"stream": "false"}, {"stream": "0"}, {"chunking_strategy": "auto"}]
+)
+def test_what_is_done_anyway_may_be_asked_for(fields: dict[str, str]) -> None:
+    """No stream, and windows cut at quiet places: that is how this server works."""
+    assert TranscriptionOptions() == wanted(**fields)
+
+
+def test_a_translation_takes_no_language() -> None:
+    """OpenAI's endpoint has no such field: the language is found, the answer is English."""
+    assert "language" == refusal("translate", language="pt").param
+
+
+def test_a_translation_takes_no_granularities() -> None:
+    """OpenAI's endpoint has no such field."""
+    fields = {"timestamp_granularities": "word", "response_format": "verbose_json"}
+
+    assert "timestamp_granularities" == refusal("translate", **fields).param
+
+
+@pytest.mark.parametrize("model", ["whisper-1", "base", None])
+def test_the_first_model_answers_for_whisper_1_and_by_default(
+    bench: Bench, model: str | None
+) -> None:
+    """The log has the model's real name."""
+    parts = [] if model is None else [("model", model)]
+
+    assert 200 == post(bench, *parts, FILE).status_code
+    assert "base" == bench.lines()[0]["model"]
+
+
+def test_an_unknown_model_is_not_found(bench: Bench) -> None:
+    """The models that are there are told; the caller's word is not logged."""
+    response = post(bench, ("model", "gpt-9-transcribe"), FILE)
+
+    assert 404 == response.status_code
+    assert ("model_not_found", "model") == (
+        error_of(response)["code"],
+        error_of(response)["param"],
+    )
+    assert "base, whisper-1" in error_of(response)["message"]
+    assert "gpt-9" not in bench.log.getvalue()
+
+
+def test_a_model_that_is_called_whisper_1_answers_itself(bench: Bench) -> None:
+    """The alias steps back behind a real name."""
+    bench = build(bench.settings.spool_dir, models=("base", "whisper-1"))
+    bench.transcribers["whisper-1"] = bench.transcriber
+    post(bench, ("model", "whisper-1"), FILE)
+
+    assert "whisper-1" == bench.lines()[0]["model"]
+
+
+def test_a_language_that_the_model_lacks_is_refused(bench: Bench) -> None:
+    """The stub knows en, pt and de; Whisper knows French."""
+    response = post(bench, ("language", "fr"), FILE)
+
+    assert 400 == response.status_code
+    assert "language" == error_of(response)["param"]
+
+
+def test_the_beam_is_the_settings(bench: Bench) -> None:
+    """Whoever runs the server decides what a window may cost."""
+    bench = build(bench.settings.spool_dir, beam_size=2)
+    post(bench, FILE)
+
+    assert bench.transcriber.options is not None
+    assert 2 == bench.transcriber.options.beam_size
