@@ -43,10 +43,7 @@ def test_the_drawing_shows_every_error_with_its_status(error: type[ServerError])
     """The module's docstring is the map."""
     lines = (inspect.getdoc(errors) or "").splitlines()
 
-    assert 1 == sum(
-        f"── {error.__name__} " in line and str(error.status) in line
-        for line in lines
-    )
+    assert 1 == sum(f"── {error.__name__} " in line and str(error.status) in line for line in lines)
 
 
 def test_an_error_keeps_what_the_client_is_told() -> None:
