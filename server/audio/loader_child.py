@@ -80,18 +80,19 @@ def _decode(container: InputContainer, upload: Upload, pcm: PcmFile) -> list[str
     pcm.flush()
     if pcm.samples == 0:
         raise Rejected("not_media" if track.damaged else "no_samples")
-    warnings = []
-    seconds = pcm.samples / SAMPLE_RATE
+    cut = track.cut_off or _is_short(container, track, upload, pcm.samples / SAMPLE_RATE)
+    warnings = {"audio_truncated": cut, "audio_damaged": track.damaged > 0}
+    return [code for code, applies in warnings.items() if applies]
+
+
+def _is_short(container: InputContainer, track: "Track", upload: Upload, seconds: float) -> bool:
+    """Whether the file promises over 1 s and over 2 % more than these seconds."""
     declared = 0.0
     if duration_is_declared(container.format.name, upload):
         declared = track.declared_seconds()
     if total := declared_bytes(upload):
         declared = max(declared, seconds * total / upload.size)
-    if track.cut_off or declared - seconds > max(1.0, 0.02 * declared):
-        warnings.append("audio_truncated")
-    if track.damaged:
-        warnings.append("audio_damaged")
-    return warnings
+    return declared - seconds > max(1.0, 0.02 * declared)
 
 
 class Track:

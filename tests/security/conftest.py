@@ -39,6 +39,13 @@ class LoadingRoom:
         with self.file(content) as fd:
             return self.runner.run(self.loader.load(fd))
 
+    @property
+    def pid(self) -> int:
+        """The media process."""
+        process = self.loader._process
+        assert process is not None
+        return process.pid
+
     def file(self, content: bytes) -> "MemoryFile":
         """A context: the descriptor of a file that holds `content`."""
         return MemoryFile(content)

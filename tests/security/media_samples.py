@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import av
 import numpy as np
@@ -100,7 +101,7 @@ def wav(
     )
 
 
-def loudest_frequency(pcm: Pcm, rate: int = 16_000) -> float:
+def loudest_frequency(pcm: npt.NDArray[Any], rate: int = 16_000) -> float:
     """The peak of the spectrum, in Hz."""
     spectrum = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm))))
     return float(np.argmax(spectrum) * rate / len(pcm))

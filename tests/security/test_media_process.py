@@ -45,7 +45,7 @@ def long_file() -> bytes:
 
 async def _load_after(loader: Loader, fd: int, children_of: int) -> asyncio.Task[Audio]:
     task = asyncio.create_task(loader.load(fd))
-    while not children(children_of):  # noqa: ASYNC110 - the kernel raises no event for us
+    while not children(children_of):
         await asyncio.sleep(0.005)
     return task
 
@@ -77,7 +77,7 @@ def test_loads_run_side_by_side(open_room: OpenRoom, long_file: bytes) -> None:
 
     async def both() -> tuple[float, bool]:
         with room.file(long_file) as long_fd, room.file(CLIP) as short_fd:
-            long = await _load_after(room.loader, long_fd, room.loader._process.pid)
+            long = await _load_after(room.loader, long_fd, room.pid)
             short = await room.loader.load(short_fd)
             done = long.done()
             long.cancel()
@@ -93,10 +93,10 @@ def test_a_load_waits_for_a_slot(open_room: OpenRoom, long_file: bytes) -> None:
 
     async def crowd() -> int:
         with room.file(long_file) as long_fd, room.file(CLIP) as short_fd:
-            long = await _load_after(room.loader, long_fd, room.loader._process.pid)
+            long = await _load_after(room.loader, long_fd, room.pid)
             short = asyncio.create_task(room.loader.load(short_fd))
             await asyncio.sleep(0.1)
-            count = len(children(room.loader._process.pid))
+            count = len(children(room.pid))
             long.cancel()
             await short
             return count
@@ -107,7 +107,7 @@ def test_a_load_waits_for_a_slot(open_room: OpenRoom, long_file: bytes) -> None:
 def test_cancelling_kills_the_decoder(open_room: OpenRoom, long_file: bytes) -> None:
     """Nobody decodes for a client who has left."""
     room = open_room(max_audio_seconds=86_400.0)
-    pid = room.loader._process.pid
+    pid = room.pid
 
     async def leave() -> None:
         with room.file(long_file) as fd:
@@ -132,13 +132,13 @@ def test_a_file_that_takes_too_long_is_refused(open_room: OpenRoom, long_file: b
 
     assert caught.value.reason == "too_slow"
     assert time.monotonic() - started < 2.0
-    assert wait_until(lambda: children(room.loader._process.pid) == [])
+    assert wait_until(lambda: children(room.pid) == [])
 
 
 def test_a_dead_process_is_started_anew(open_room: OpenRoom) -> None:
     """When the media process dies, `healthy` says so and the next load works."""
     room = open_room()
-    os.kill(room.loader._process.pid, signal.SIGKILL)
+    os.kill(room.pid, signal.SIGKILL)
     assert wait_until(lambda: not room.loader.healthy)
 
     assert room.load(CLIP).duration == 0.5
@@ -148,7 +148,7 @@ def test_a_dead_process_is_started_anew(open_room: OpenRoom) -> None:
 def test_restarts_are_a_second_apart(open_room: OpenRoom) -> None:
     """A process that keeps dying does not make the server start one after another."""
     room = open_room()
-    os.kill(room.loader._process.pid, signal.SIGKILL)
+    os.kill(room.pid, signal.SIGKILL)
     assert wait_until(lambda: not room.loader.healthy)
     first = room.loader._started_at
 
@@ -162,7 +162,7 @@ def test_a_load_under_way_fails_when_the_process_dies(
 ) -> None:
     """Its death is a fault of ours, which names nothing; its decoders die with it."""
     room = open_room(max_audio_seconds=86_400.0)
-    pid = room.loader._process.pid
+    pid = room.pid
 
     async def murder() -> list[int]:
         with room.file(long_file) as fd:
@@ -185,8 +185,8 @@ def test_a_decoder_that_is_killed_is_a_fault_of_ours(open_room: OpenRoom, long_f
 
     async def murder() -> str | None:
         with room.file(long_file) as fd:
-            task = await _load_after(room.loader, fd, room.loader._process.pid)
-            os.kill(children(room.loader._process.pid)[0], signal.SIGKILL)
+            task = await _load_after(room.loader, fd, room.pid)
+            os.kill(children(room.pid)[0], signal.SIGKILL)
             with pytest.raises(InternalError) as caught:
                 await task
             return caught.value.reason
@@ -197,7 +197,7 @@ def test_a_decoder_that_is_killed_is_a_fault_of_ours(open_room: OpenRoom, long_f
 def test_closing_ends_everything(open_room: OpenRoom, long_file: bytes) -> None:
     """A closed loader leaves no process, and loads no more."""
     room = open_room(max_audio_seconds=86_400.0)
-    pid = room.loader._process.pid
+    pid = room.pid
 
     async def close_midway() -> None:
         with room.file(long_file) as fd:
@@ -215,12 +215,12 @@ def test_closing_ends_everything(open_room: OpenRoom, long_file: bytes) -> None:
 
 def test_sigterm_and_sigint_leave_the_process_to_its_parent(room: LoadingRoom) -> None:
     """A supervisor that signals the whole group does not cut the drain short."""
-    pid = room.loader._process.pid
+    pid = room.pid
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(pid, number)
 
     assert room.load(CLIP).duration == 0.5
-    assert room.loader._process.pid == pid
+    assert room.pid == pid
 
 
 def test_the_process_knows_no_secret(open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,7 @@ def test_the_process_knows_no_secret(open_room: OpenRoom, monkeypatch: pytest.Mo
     monkeypatch.setenv("SUSSURRO_API_KEYS", "secret")
     with Path(__file__).open(encoding="utf-8"):
         room = open_room()
-        proc = Path(f"/proc/{room.loader._process.pid}")
+        proc = Path(f"/proc/{room.pid}")
 
         def opened() -> list[str]:
             links = {str(link.readlink()) for link in (proc / "fd").iterdir()}
@@ -242,7 +242,7 @@ def test_the_process_knows_no_secret(open_room: OpenRoom, monkeypatch: pytest.Mo
 
 def test_the_process_has_one_thread_and_is_small(room: LoadingRoom) -> None:
     """It can fork safely, and stays under 64 MiB resident."""
-    status = Path(f"/proc/{room.loader._process.pid}/status").read_text(encoding="ascii")
+    status = Path(f"/proc/{room.pid}/status").read_text(encoding="ascii")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
 
     assert fields["Threads"].strip() == "1"
@@ -251,7 +251,7 @@ def test_the_process_has_one_thread_and_is_small(room: LoadingRoom) -> None:
 
 def test_a_hundred_loads_leak_no_descriptor(room: LoadingRoom) -> None:
     """Neither side keeps a file, a socket or a process from a load that is over."""
-    process = room.loader._process.pid
+    process = room.pid
 
     def held() -> tuple[int, int, list[int]]:
         gc.collect()
