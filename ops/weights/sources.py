@@ -124,6 +124,8 @@ class HubSource:
                 for file in sorted(bundle.files, key=lambda file: file.size):
                     with self._open(f"{base}/{file.name}") as stream:
                         write_checked(chunks_of(stream), file, folder, seen)
+        except urllib.error.HTTPError as error:
+            raise SourceUnavailable(f"{file.name}: HTTP {error.code} {error.reason}") from error
         except (OSError, http.client.HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__

@@ -1,0 +1,29 @@
+"""What all tests share: the weights, and an environment without settings."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+WEIGHTS_DIR = Path(
+    os.environ.get("SUSSURRO_TEST_WEIGHTS_DIR", "~/.cache/sussurro/weights")
+).expanduser()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings() -> Iterator[None]:
+    """The settings of whoever runs the tests must not reach them."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("SUSSURRO_")}
+    for name in kept:
+        del os.environ[name]
+    yield
+    os.environ.update(kept)
+
+
+@pytest.fixture(scope="session")
+def weights_dir() -> Path:
+    """The folder of models with the real `base` in it; for tests marked `model`."""
+    if not (WEIGHTS_DIR / "base" / "model.bin").is_file():
+        pytest.fail("no weights: run ./just test, or ./just weights once")
+    return WEIGHTS_DIR
