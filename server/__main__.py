@@ -210,8 +210,8 @@ async def _load(
 
 
 def _noise() -> Audio:
-    """A second of quiet noise: whatever an engine allocates or compiles late, it does now."""
-    noise = np.random.default_rng(0).normal(0.0, 30.0, SAMPLE_RATE)
+    """A second of noise, loud enough not to pass for silence, so that the engine has to work."""
+    noise = np.random.default_rng(0).normal(0.0, 3000.0, SAMPLE_RATE)
     return Audio(noise.astype(np.int16))
 
 

@@ -1,0 +1,40 @@
+"""`python fake_server.py`: the real server process with an engine that needs no weights.
+
+Only the engine is a stand-in: it says «Bom dia.» to every window, after FAKE_WINDOW_SECONDS; a
+model takes FAKE_LOAD_SECONDS to load, and fails to if FAKE_LOAD_FAILS is set.
+"""
+
+import asyncio
+import os
+import sys
+import time
+
+from server.__main__ import configure, serve
+from server.engines.fake import FakeEngine, byte_tokenizer
+from server.observe import logs
+from server.scheduler import Scheduler
+from server.transcribe import Transcriber
+from server.types import GenerationRequest, Hypothesis
+
+TOKENIZER = byte_tokenizer()
+
+
+def say(_request: GenerationRequest) -> Hypothesis:
+    """Always the same, after a while."""
+    time.sleep(float(os.environ.get("FAKE_WINDOW_SECONDS", "0")))
+    tokens = TOKENIZER.encode(" Bom dia.")
+    return Hypothesis(tokens, -0.1 * (len(tokens) + 1))
+
+
+def load(_name: str) -> Transcriber:
+    """A model in no time, or as long as a test likes."""
+    time.sleep(float(os.environ.get("FAKE_LOAD_SECONDS", "0")))
+    if "FAKE_LOAD_FAILS" in os.environ:
+        raise RuntimeError("secret path in a message")
+    return Transcriber(Scheduler(FakeEngine(say)), TOKENIZER)
+
+
+if __name__ == "__main__":
+    settings, keyring = configure(os.environ)
+    logs.configure(settings.log_level)
+    sys.exit(asyncio.run(serve(settings, keyring, load)))
