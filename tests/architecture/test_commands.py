@@ -1,0 +1,38 @@
+"""The Justfile and CI: what a stranger reads is there and true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+JUSTFILE = (ROOT / "Justfile").read_text(encoding="utf-8")
+RECIPE = re.compile(r"((?:^#.*\n)?(?:^\[.*\]\n)*)^([a-z_][a-z-]*)(?: [^:\n]*)?:(?!=)", re.MULTILINE)
+RECIPES = {match[2]: match[1] for match in RECIPE.finditer(JUSTFILE)}
+PUBLIC = sorted(name for name, head in RECIPES.items() if "[private]" not in head)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_recipe_is_explained(name: str) -> None:
+    """`./just` lists it with a sentence."""
+    assert re.match(r"# [A-Z].+\.\n", RECIPES[name])
+
+
+def test_the_promised_recipes_exist() -> None:
+    """The commands that the documents name."""
+    promised = {"setup", "demo", "test", "serve", "check", "weights", "lint", "format", "lock"}
+    assert set() == promised - set(PUBLIC)
+
+
+@pytest.mark.parametrize("document", ["docs/operations.md", "docs/dependencies.md", "CHANGELOG.md"])
+def test_documents_name_only_recipes_that_exist(document: str) -> None:
+    """A reader can paste what is written."""
+    named = re.findall(r"\./just ([a-z-]+)", (ROOT / document).read_text(encoding="utf-8"))
+    assert set() == set(named) - set(PUBLIC)
+
+
+def test_ci_runs_what_people_run() -> None:
+    """The same two recipes, and a failure is a failure."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert re.search(r"^set -euo pipefail$", script, re.MULTILINE)
+    assert ["test", "check"] == re.findall(r"^\./just (\w+)", script, re.MULTILINE)
