@@ -75,9 +75,7 @@ def wait_for_work(client: httpx.Client) -> None:
 
 def test_work_that_outlasts_the_drain_is_told_so(start: Start) -> None:
     """503 and exit code 0, in little more than the drain's time."""
-    server = start(
-        FAKE_WINDOW_SECONDS="4", SUSSURRO_DRAIN_GRACE="0", SUSSURRO_DRAIN_TIMEOUT="0.5"
-    )
+    server = start(FAKE_WINDOW_SECONDS="4", SUSSURRO_DRAIN_GRACE="0", SUSSURRO_DRAIN_TIMEOUT="0.5")
     server.ready()
     with ThreadPoolExecutor(1) as pool, server.client() as client:
         answer = pool.submit(
