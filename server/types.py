@@ -35,6 +35,10 @@ Encoded: TypeAlias = object
 
 Task: TypeAlias = Literal["transcribe", "translate"]
 
+Mode: TypeAlias = Literal["fast", "accurate"]
+"""`fast` decodes windows side by side; `accurate` one after the other, each with the text before
+it, as openai-whisper does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Audio:
@@ -94,12 +98,18 @@ class TranscriptionOptions:
     """What a caller may ask of a transcription; names and defaults are openai-whisper's.
 
     `temperatures` is the fallback ladder: the first one is tried, the next only on failure.
-    `language` is a Whisper code, None to detect it.
+    `language` is a Whisper code, None to detect it: among `languages` if there are any, and
+    `default_language` where detection is a guess. `hotwords` go before every window, `prompt`
+    before the first one.
     """
 
     task: Task = "transcribe"
+    mode: Mode = "fast"
     language: str | None = None
+    languages: tuple[str, ...] = ()
+    default_language: str | None = None
     prompt: str | None = None
+    hotwords: str | None = None
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     beam_size: int = 5
     best_of: int = 5
@@ -206,7 +216,7 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class DecodingResult:
-    """One decoded window, in openai-whisper's names."""
+    """One decoded window, in openai-whisper's names; `dropped` says why it is no speech."""
 
     language: str
     tokens: tuple[int, ...]
@@ -216,6 +226,7 @@ class DecodingResult:
     temperature: float
     compression_ratio: float
     encoded: Encoded | None = None
+    dropped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +260,15 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A stretch whose text was left out, in seconds of the recording, and why."""
+
+    start: float
+    end: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionStats:
     """What a transcription cost, for the log line; sums over all windows."""
 
@@ -270,6 +290,7 @@ class Transcript:
     segments: tuple[Segment, ...] = ()
     words: tuple[Word, ...] = ()
     warnings: tuple[str, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
     stats: TranscriptionStats = field(default_factory=TranscriptionStats)
 
 

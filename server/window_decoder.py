@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from server.audio.features import log_mel
+from server.audio.vad import voiced_seconds
 from server.audio.windows import Decibels, is_silent
 from server.decoding.fallback import (
     best_attempt,
@@ -17,7 +18,8 @@ from server.decoding.fallback import (
     needs_fallback,
     rank,
 )
-from server.decoding.prompt import build_prompt
+from server.decoding.guard import is_suspect, reason_to_drop_window
+from server.decoding.prompt import build_prompt, encode_prompt
 from server.decoding.timing import Timing, place_words
 from server.decoding.tokenizer import Tokenizer
 from server.engines.base import Engine
@@ -28,6 +30,7 @@ from server.types import (
     AlignmentRequest,
     Audio,
     DecodingResult,
+    Dropped,
     Encoded,
     GenerationRequest,
     LanguageDetection,
@@ -49,6 +52,7 @@ class Job:
     turn: Turn
     language: str = ""
     stats: TranscriptionStats = field(default_factory=TranscriptionStats)
+    dropped: list[Dropped] = field(default_factory=list)
     encoded: dict[tuple[int, int], Encoded] = field(default_factory=dict)
 
     def level_of(self, start: int, end: int) -> Decibels:
@@ -59,13 +63,16 @@ class Job:
         """Whether samples `start` to `end` hold nothing audible."""
         return is_silent(self.level_of(start, end))
 
-    def count(self, *, windows: int = 0, fallbacks: int = 0, dropped: int = 0) -> None:
+    def drop(self, start: float, end: float, reason: str) -> None:
+        """Note that the text between two seconds was left out."""
+        self.dropped.append(Dropped(round(start, 2), round(end, 2), reason))
+
+    def count(self, *, windows: int = 0, fallbacks: int = 0) -> None:
         """Add to the statistics."""
         self.stats = replace(
             self.stats,
             windows=self.stats.windows + windows,
             fallbacks=self.stats.fallbacks + fallbacks,
-            dropped=self.stats.dropped + dropped,
         )
 
 
@@ -87,10 +94,20 @@ class WindowDecoder:
         features = await asyncio.to_thread(lambda: log_mel(job.audio.samples(start, end), n_mels))
         return Window(start, end, features)
 
+    async def voiced(self, job: Job, start: float, end: float) -> float:
+        """Seconds of voice between two seconds of the recording."""
+        first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
+        return await asyncio.to_thread(voiced_seconds, job.audio.pcm[max(0, first) : last])
+
     async def detect_language(self, job: Job, window: Window) -> LanguageDetection:
         """Probability of each language; the encoder's output is kept for `decode`."""
         request = GenerationRequest(
-            job.turn.request_id, (), generation_options(job.options, 0.0, ()), window.features
+            job.turn.request_id,
+            (),
+            generation_options(job.options, 0.0, ()),
+            window.features,
+            encoded=job.encoded.get((window.start, window.end)),
+            deadline=job.turn.deadline,
         )
         detection = await self._scheduler.run(
             job.turn, lambda: self.engine.detect_language(request)
@@ -102,16 +119,18 @@ class WindowDecoder:
         self,
         job: Job,
         window: Window,
+        language: str,
         *,
         previous: tuple[int, ...] = (),
         without_timestamps: bool = False,
     ) -> DecodingResult:
-        """Climb the temperature ladder until a result passes the gates."""
+        """Climb the temperature ladder until a result passes the gates, or is no speech."""
         encoded = job.encoded.pop((window.start, window.end), None)
         prompt = build_prompt(
             self._tokenizer,
-            job.language,
+            language,
             job.options.task,
+            hotwords=encode_prompt(self._tokenizer, job.options.hotwords),
             previous=previous,
             without_timestamps=without_timestamps,
         )
@@ -128,15 +147,28 @@ class WindowDecoder:
                 encoded=encoded,
                 deadline=job.turn.deadline,
             )
-            attempt = await self._generate(job, request)
+            attempt = await self._generate(job, request, language)
             encoded = attempt.encoded
-            if not needs_fallback(attempt, job.options):
+            if not attempts and is_suspect(attempt, job.options):
+                attempt = await self._judge(job, window, attempt)
+            if attempt.dropped or not needs_fallback(attempt, job.options):
                 return attempt
             attempts.append(attempt)
             job.count(fallbacks=1)
         return best_attempt(attempts, job.options)
 
-    async def _generate(self, job: Job, request: GenerationRequest) -> DecodingResult:
+    async def _judge(self, job: Job, window: Window, attempt: DecodingResult) -> DecodingResult:
+        """Ask the second witness, before the ladder makes up more of what nobody said."""
+        start, duration = window.time_offset, window.duration
+        voiced = await self.voiced(job, start, start + duration)
+        reason = reason_to_drop_window(attempt, job.options, voiced=voiced, duration=duration)
+        if reason:
+            job.drop(start, start + duration, reason)
+        return replace(attempt, dropped=reason)
+
+    async def _generate(
+        self, job: Job, request: GenerationRequest, language: str
+    ) -> DecodingResult:
         generation = await self._scheduler.run(job.turn, lambda: self.engine.generate(request))
         job.stats = replace(
             job.stats,
@@ -146,7 +178,7 @@ class WindowDecoder:
         best = rank(generation.hypotheses)
         text = self._tokenizer.decode(best.tokens).strip()
         return DecodingResult(
-            language=job.language,
+            language=language,
             tokens=best.tokens,
             text=text,
             avg_logprob=best.avg_logprob,
@@ -157,7 +189,7 @@ class WindowDecoder:
         )
 
     async def place_words(
-        self, job: Job, window: Window, tokens: Sequence[int], encoded: Encoded | None
+        self, job: Job, window: Window, tokens: Sequence[int], result: DecodingResult
     ) -> list[Timing]:
         """The words of `tokens` with their times in the window, by cross-attention."""
         text_tokens = tuple(token for token in tokens if token < self._tokenizer.eot)
@@ -165,12 +197,12 @@ class WindowDecoder:
             return []
         request = AlignmentRequest(
             request_id=job.turn.request_id,
-            start_sequence=self._tokenizer.sot_sequence(job.language, job.options.task),
+            start_sequence=self._tokenizer.sot_sequence(result.language, job.options.task),
             text_tokens=text_tokens,
             num_frames=(window.end - window.start) // HOP,
             features=window.features,
-            encoded=encoded,
+            encoded=result.encoded,
             deadline=job.turn.deadline,
         )
         alignment = await self._scheduler.run(job.turn, lambda: self.engine.align(request))
-        return place_words(alignment, text_tokens, job.language, self._tokenizer)
+        return place_words(alignment, text_tokens, result.language, self._tokenizer)

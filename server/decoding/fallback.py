@@ -1,6 +1,6 @@
 """When a decoded window is not good enough, and which of several attempts is the best.
 
-Knows: openai-whisper's gates on compression ratio, log-probability and no-speech probability.
+Knows: openai-whisper's gates on compression ratio and log-probability.
 Must not know: how an attempt is made.
 """
 
@@ -36,18 +36,12 @@ def rank(hypotheses: Sequence[Hypothesis]) -> Hypothesis:
     return max(hypotheses, key=lambda each: each.sum_logprob / max(len(each.tokens), 1))
 
 
-def is_silence(result: DecodingResult, options: TranscriptionOptions) -> bool:
-    """No speech: the model says so, and is not sure of what it wrote either."""
-    return (
-        result.no_speech_prob > options.no_speech_threshold
-        and result.avg_logprob < options.logprob_threshold
-    )
-
-
 def needs_fallback(result: DecodingResult, options: TranscriptionOptions) -> bool:
-    """Whether to try the next temperature: repetitive, or unlikely without being silence."""
-    if is_silence(result, options):
-        return False
+    """Whether to try the next temperature: the text is repetitive, or unlikely.
+
+    openai-whisper also accepts an unlikely text where it hears no speech, and drops it
+    afterwards. Here `guard` has dropped it before, unless there is voice in the window.
+    """
     return (
         result.compression_ratio > options.compression_ratio_threshold
         or result.avg_logprob < options.logprob_threshold

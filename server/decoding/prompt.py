@@ -11,21 +11,28 @@ MAX_PREVIOUS_TOKENS = 223
 """Half of the text context, less the token that opens it (openai/whisper decoding.py)."""
 
 
-def build_prompt(
+MAX_HOTWORD_TOKENS = MAX_PREVIOUS_TOKENS // 2
+"""Hotwords leave at least half of the room to the text before the window."""
+
+
+def build_prompt(  # noqa: PLR0913 - the parts of a prompt, in their order
     tokenizer: Tokenizer,
     language: str,
     task: Task,
     *,
+    hotwords: tuple[int, ...] = (),
     previous: tuple[int, ...] = (),
     without_timestamps: bool = False,
 ) -> tuple[int, ...]:
-    """Previous text (its last 223 tokens), then the tokens that say what to do."""
+    """Hotwords and previous text (their last 223 tokens), then the tokens that say what to do."""
+    hotwords = hotwords[:MAX_HOTWORD_TOKENS]
+    previous = (*hotwords, *previous[len(hotwords) - MAX_PREVIOUS_TOKENS :])
     task_tokens = tokenizer.sot_sequence(language, task)
     if without_timestamps:
         task_tokens = (*task_tokens, tokenizer.no_timestamps)
     if not previous:
         return task_tokens
-    return (tokenizer.sot_prev, *previous[-MAX_PREVIOUS_TOKENS:], *task_tokens)
+    return (tokenizer.sot_prev, *previous, *task_tokens)
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str | None) -> tuple[int, ...]:

