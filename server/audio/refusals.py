@@ -77,7 +77,7 @@ class Refusals:
             raise self.error(SIGNALS.get(-verdict.exit, "decoder_killed"))
         try:
             report = json.loads(verdict.report) if verdict.exit == 0 else None
-        except ValueError:
+        except (ValueError, RecursionError):  # a hijacked decoder may say anything
             report = None
         match report:
             case {"warnings": list(warnings)}:

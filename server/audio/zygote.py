@@ -31,7 +31,9 @@ MEMORY_MARGIN_BYTES = 256 << 20
 MAX_FILES = 512
 """Open files of this process: eight a job at 64 jobs, the most that settings allow, is ample."""
 
-REPORT_BYTES = 4_096
+REPORT_BYTES = 1_024
+"""The most of a child's report that is passed on; JSON may make six bytes of one."""
+
 EXIT_NO_SANDBOX = 70
 EXIT_NO_REPORT = 71
 
