@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import threading
 import time
 import zipfile
@@ -164,12 +165,13 @@ class TestHub:
         with pytest.raises(WeightsError, match="timed out"):
             store.get("m", [HubSource(hub.url, timeout=0.1)])
 
-    def test_nobody_there(self, store: Store, hub: Hub) -> None:
+    def test_nobody_there(self, store: Store) -> None:
         """A refused connection is an unavailable source."""
-        url = hub.url
-        hub.server_close()
-        with pytest.raises(WeightsError, match="Connection refused"):
-            store.get("m", [HubSource(url)])
+        with socket.socket() as taken:  # bound and not listening: nobody else gets the port
+            taken.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+            with pytest.raises(WeightsError, match="Connection refused"):
+                store.get("m", [HubSource(url)])
 
     def test_only_http(self, store: Store) -> None:
         """A mirror cannot be a local path."""
