@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from edge_bench import FILE, Bench, build, connected, eventually, form, head, read_response, serving
 
+from server.http.middleware import Edge
+from server.http.parts import Receive, Scope, Send
+
 BODY = form(FILE)
 UPLOAD = head(Content_Length=str(len(BODY))) + BODY
 
@@ -43,6 +46,54 @@ def test_a_client_that_leaves_cancels_its_work(bench: Bench) -> None:
         line["client_disconnected"],
     )
     assert [] == bench.lines("fault") + bench.lines("library")
+
+
+def test_a_body_may_end_after_its_form(bench: Bench) -> None:
+    """The last chunk of a chunked body comes late; from then on the client is watched."""
+    bench.transcriber.hold = True
+    body = form(("file", bytes(100_000)))
+    with serving(bench) as (port, _):
+        with connected(port) as client:
+            client.sendall(head(Transfer_Encoding="chunked"))
+            client.sendall(b"%x\r\n%b\r\n" % (len(body), body))
+            time.sleep(0.1)
+            client.sendall(b"0\r\n\r\n")
+            assert bench.transcriber.started.wait(5)
+
+        assert bench.transcriber.cancelled.wait(5)
+
+
+def test_work_after_the_answer_is_done(bench: Bench) -> None:
+    """Once the answer is complete, the server's word for it cuts nothing off."""
+    answered = asyncio.Event()
+    done = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b""})
+        answered.set()
+        await asyncio.sleep(0.1)
+        done.append(True)
+
+    async def scenario() -> None:
+        messages = [{"type": "http.request"}]
+
+        async def receive() -> dict[str, object]:
+            if messages:
+                return messages.pop()
+            await answered.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(_message: object) -> None:
+            pass
+
+        edge = Edge(app, bench.app._keyring, bench.app._limits, new_id=str, clock=time.monotonic)
+        await edge({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+
+    asyncio.run(scenario())
+    assert [True] == done
+    assert (200, False) == (bench.lines()[0]["status"], bench.lines()[0]["client_disconnected"])
 
 
 @pytest.mark.parametrize("sent", [0, 1, 60, len(BODY) - 3])
