@@ -49,9 +49,9 @@ def test_a_client_that_leaves_cancels_its_work(bench: Bench) -> None:
 
 
 def test_a_body_may_end_after_its_form(bench: Bench) -> None:
-    """The last chunk of a chunked body comes late; from then on the client is watched."""
+    """What follows the form, and the last chunk, are read; from then on the client is watched."""
     bench.transcriber.hold = True
-    body = form(("file", bytes(100_000)))
+    body = form(FILE) + bytes(300_000)
     with serving(bench) as (port, _):
         with connected(port) as client:
             client.sendall(head(Transfer_Encoding="chunked"))
