@@ -19,7 +19,6 @@ from typing import TypeVar
 import numpy as np
 import structlog
 
-from server import __version__
 from server.access.keys import Keyring, KeyringError
 from server.app import create_app
 from server.audio.loader import Loader, SandboxUnavailable
@@ -186,7 +185,6 @@ async def _listen(
     )
     listener = Listener(config, on_stop=readiness.drain, grace=settings.drain_grace)
     serving = asyncio.create_task(listener.serve(sockets=[socket]))
-    log.info("listening", port=socket.getsockname()[1], version=__version__)
     await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
     failed = loading.done() and loading.exception()
     if failed:

@@ -13,6 +13,8 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from server import __version__
+
 CLEAN_UP_SECONDS = 5.0
 """For cancelled requests to free what they hold and to answer 503."""
 
@@ -50,6 +52,14 @@ class Listener(uvicorn.Server):
         if self._stop_asked:
             self.should_exit = self.force_exit = True
         self._stop_asked = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell the port once signals are heeded: whoever waits for the line may send one."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            structlog.get_logger().info(
+                "listening", port=listening.getsockname()[1], version=__version__
+            )
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; whether to stop accepting."""

@@ -22,7 +22,7 @@ def test_a_recording_goes_all_the_way(start: Start) -> None:
         response = client.post(TRANSCRIPTIONS, files=FILES, data={"language": "pt"})
 
     assert (200, "Bom dia.") == (response.status_code, response.json()["text"])
-    (line,) = server.lines("request")
+    line = server.line("request")
     assert ("e2e", 200, "base", 2.0) == (
         line["key_id"],
         line["status"],
