@@ -21,7 +21,7 @@ from server.window_decoder import HOP, Job, WindowDecoder
 N_SAMPLES = 30 * SAMPLE_RATE
 
 MIN_REST = 2 * SAMPLE_RATE
-"""What a model left out at the end of a window is looked at again from 2 s on."""
+"""What a model left out of a window is looked at again from 2 s on."""
 
 RESET_TEMPERATURE = 0.5
 """Above it a text is too uncertain to be the next window's context (openai-whisper)."""
@@ -58,26 +58,27 @@ class SpanDecoder:
         """
         segments: list[Segment] = []
         context = _Context(prompt, span.start / SAMPLE_RATE)
-        start = span.start
-        while start < span.end:
-            end = min(start + N_SAMPLES, span.end)
-            if job.is_silent(start, end):
-                start = end
+        todo = [span]
+        while todo:
+            stretch = todo.pop(0)
+            end = min(stretch.start + N_SAMPLES, stretch.end)
+            after = [SpeechSegment(end, stretch.end)] if end < stretch.end else []
+            if job.is_silent(stretch.start, end):
+                todo = after + todo
                 continue
-            window = await self._windows.window(job, start, end)
+            window = await self._windows.window(job, stretch.start, end)
             language = await self._language(job, window)
-            options = job.options
-            by_timestamps = (
-                end < span.end or options.task == "translate" or options.mode == "accurate"
-            )
-            step = self._by_timestamps if by_timestamps else self._by_alignment
-            found, stopped = await step(job, window, language, context)
+            if after or job.options.task == "translate" or job.options.mode == "accurate":
+                found, stopped = await self._by_timestamps(job, window, language, context)
+                after = [SpeechSegment(_next_start(job, window, stopped), stretch.end)]
+            else:
+                found, after = await self._by_alignment(job, window, language, context)
+            todo = [rest for rest in after if rest.start < rest.end] + todo
             kept = [segment for segment in found if await self._is_said(job, segment)]
             segments += kept
             if kept:
                 context.last_speech_end = kept[-1].end
-            start = _next_start(job, window, stopped)
-        return segments
+        return sorted(segments, key=lambda segment: segment.start)
 
     async def _language(self, job: Job, window: Window) -> str:
         """The recording's language, unless the caller gave none and this window has another."""
@@ -89,29 +90,29 @@ class SpanDecoder:
 
     async def _by_alignment(
         self, job: Job, window: Window, language: str, context: _Context
-    ) -> tuple[list[Segment], int]:
-        """Segments made of aligned words, and the sample at which the last word ended."""
+    ) -> tuple[list[Segment], list[SpeechSegment]]:
+        """Segments made of aligned words, and where there is sound without a word."""
         result = await self._windows.decode(
             job, window, language, previous=context.previous, without_timestamps=True
         )
         context.previous = ()
         if result.dropped:
-            return [], window.end
+            return [], []
         placed = await self._windows.place_words(job, window, result.tokens, result)
         words, typical = tidy(placed, window.time_offset)
         if not words:
-            return [], window.end
+            return [], []
         shorten_after_pause(words, typical, context.last_speech_end)
+        unheard = _unheard(job, window, words, typical)
         tokens = [token for token in result.tokens if token < self._tokenizer.eot]
         runs = _runs(words, tokens)
-        heard_until = words[-1].end
         if result.compression_ratio > job.options.compression_ratio_threshold:
             runs = _without_loops(job, runs)
         segments = []
         for group in group_words([word for word, _ in runs]):
             taken, runs = runs[: len(group)], runs[len(group) :]
             segments.append(self._segment_of_words(window, result, taken))
-        return segments, round(heard_until * SAMPLE_RATE)
+        return segments, unheard
 
     async def _by_timestamps(
         self, job: Job, window: Window, language: str, context: _Context
@@ -213,6 +214,27 @@ def _without_loops(
     if gone:
         job.drop(gone[0].start, gone[-1].end, "repetition")
     return [run for run, kept in zip(runs, keep, strict=True) if kept]
+
+
+def _unheard(
+    job: Job, window: Window, words: Sequence[Timing], typical: float
+) -> list[SpeechSegment]:
+    """Stretches of the window that are as loud as its words and hold none.
+
+    A model that stops early, or that cannot follow a change of language, leaves them out. The
+    alignment gives such a stretch to the word before it, so a word counts for twice the
+    typical length at most.
+    """
+    ends = [window.time_offset, *(min(word.end, word.start + 2 * typical) for word in words)]
+    starts = [*(word.start for word in words), window.time_offset + window.duration]
+    heard = job.level_of(round(words[0].start * SAMPLE_RATE), round(words[-1].end * SAMPLE_RATE))
+    found = []
+    for end, start in zip(ends, starts, strict=True):
+        gap = SpeechSegment(round(end * SAMPLE_RATE), round(start * SAMPLE_RATE))
+        worth_it = MIN_REST <= gap.end - gap.start <= window.end - window.start - MIN_REST
+        if worth_it and is_as_loud(job.level_of(gap.start, gap.end), heard):
+            found.append(gap)
+    return found
 
 
 def _next_start(job: Job, window: Window, stopped: int) -> int:
