@@ -145,7 +145,8 @@ def _speed(report: Report) -> str:
         f"{run.wall_s:.1f} s wall, {run.changed} texts differ from one by one, {run.failed} failed"
         for system, run in report.at_once.items()
     ]
-    return "\n\n".join([table, *(["\n".join(lines)] if lines else [])])
+    note = "A peer's times are those of the run that was remembered: load may have differed."
+    return "\n\n".join([table, note, *(["\n".join(lines)] if lines else [])])
 
 
 def _word_starts(report: Report) -> str:
