@@ -11,6 +11,7 @@ from collections.abc import Callable
 import falcon.asgi
 
 from server.access.keys import Keyring
+from server.cues import CueLimits
 from server.http import problems
 from server.http.body import BodyLimits
 from server.http.exchange import RouteName
@@ -21,6 +22,7 @@ from server.http.probes import Alive, Readiness, Ready, Root
 from server.http.spool import Spools
 from server.http.transcriptions import Service, Transcriptions
 from server.settings import Settings
+from server.types import TranscriptionOptions
 
 
 def create_app(  # noqa: PLR0913 - every part is an argument, all by name
@@ -42,7 +44,17 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
         loader=loader,
         spools=Spools(settings.spool_dir),
         max_field_bytes=settings.max_field_bytes,
-        beam_size=settings.beam_size,
+        defaults=TranscriptionOptions(
+            mode=settings.mode,
+            languages=settings.languages,
+            default_language=settings.default_language,
+            beam_size=settings.beam_size,
+        ),
+        cue_limits=CueLimits(
+            settings.subtitle_max_line_chars,
+            settings.subtitle_max_lines,
+            settings.subtitle_max_seconds,
+        ),
         request_timeout=settings.request_timeout,
     )
     listing = ModelList(models, created=int(now()))

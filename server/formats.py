@@ -6,9 +6,11 @@ Must not know: HTTP requests, engines, audio.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+from server.cues import Cue, CueLimits, cues
 from server.decoding.languages import LANGUAGES
 from server.types import Segment, Transcript
 
@@ -19,6 +21,8 @@ RESPONSE_FORMATS: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 
 PLAIN = "text/plain; charset=utf-8"
+
+DEFAULT_LIMITS = CueLimits()
 
 
 class Body(NamedTuple):
@@ -32,8 +36,13 @@ def render(
     transcript: Transcript,
     response_format: ResponseFormat,
     granularities: frozenset[Granularity] = frozenset({"segment"}),
+    *,
+    cue_limits: CueLimits = DEFAULT_LIMITS,
+    show_dropped: bool = False,
 ) -> Body:
-    """The body of an answer; `granularities` matters to `verbose_json` alone.
+    """The body of an answer.
+
+    `granularities` and `show_dropped` matter to `verbose_json` alone, `cue_limits` to subtitles.
 
     Subtitles in srt are sent as text/plain, as OpenAI does: `application/x-subrip` is not
     registered, and generic clients take it for binary data. `text/vtt` is registered.
@@ -41,9 +50,16 @@ def render(
     if response_format == "json":
         return _json(_brief(transcript))
     if response_format == "verbose_json":
-        return _json(_verbose(transcript, granularities))
-    text, content_type = _TEXTS[response_format]
-    return Body(text(transcript).encode(), content_type)
+        body = _verbose(transcript, granularities)
+        if show_dropped:
+            body["x_dropped"] = [asdict(dropped) for dropped in transcript.dropped]
+        return _json(body)
+    if response_format == "text":
+        return Body((transcript.text.strip() + "\n").encode(), PLAIN)
+    made = cues(transcript, cue_limits)
+    if response_format == "srt":
+        return Body(_srt(made).encode(), PLAIN)
+    return Body(_vtt(made).encode(), "text/vtt; charset=utf-8")
 
 
 def _json(value: Mapping[str, Any]) -> Body:
@@ -101,35 +117,27 @@ def _seconds(value: float) -> float:
     return round(value, 3)
 
 
-def _text(transcript: Transcript) -> str:
-    return transcript.text.strip() + "\n"
-
-
-def _srt(transcript: Transcript) -> str:
+def _srt(made: Sequence[Cue]) -> str:
     """Numbered cues. `-->` inside a text would end a cue's header, so it loses a dash."""
-    cues = _cues(transcript.segments, lambda text: text.replace("-->", "->"), ",")
-    return "".join(f"{number}\n{cue}\n\n" for number, cue in enumerate(cues, start=1))
+    blocks = _blocks(made, lambda text: text.replace("-->", "->"), ",")
+    return "".join(f"{number}\n{block}\n\n" for number, block in enumerate(blocks, start=1))
 
 
-def _vtt(transcript: Transcript) -> str:
+def _vtt(made: Sequence[Cue]) -> str:
     """WebVTT; hours are always there, and `&`, `<`, `>` are escaped (so `-->` cannot occur)."""
-    cues = _cues(transcript.segments, _escaped, ".")
-    return "WEBVTT\n\n" + "".join(f"{cue}\n\n" for cue in cues)
+    return "WEBVTT\n\n" + "".join(f"{block}\n\n" for block in _blocks(made, _escaped, "."))
 
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _cues(
-    segments: Iterable[Segment], escape: Callable[[str], str], decimal_mark: str
-) -> Iterable[str]:
-    """Times and text of each segment that has text; a line break would end the cue early."""
-    for segment in segments:
-        text = " ".join(segment.text.split())
-        if text:
-            start, end = (_clock(t, decimal_mark) for t in (segment.start, segment.end))
-            yield f"{start} --> {end}\n{escape(text)}"
+def _blocks(made: Sequence[Cue], escape: Callable[[str], str], decimal_mark: str) -> Iterable[str]:
+    """Times and lines of each cue; an empty line would end it early, so cues have none."""
+    for cue in made:
+        start, end = (_clock(t, decimal_mark) for t in (cue.start, cue.end))
+        lines = "\n".join(escape(" ".join(line.split())) for line in cue.lines)
+        yield f"{start} --> {end}\n{lines}"
 
 
 def _clock(seconds: float, decimal_mark: str) -> str:
@@ -139,10 +147,3 @@ def _clock(seconds: float, decimal_mark: str) -> str:
     minutes, s = divmod(total_s, 60)
     hours, m = divmod(minutes, 60)
     return f"{hours:02d}:{m:02d}:{s:02d}{decimal_mark}{ms:03d}"
-
-
-_TEXTS: Mapping[ResponseFormat, tuple[Callable[[Transcript], str], str]] = {
-    "text": (_text, PLAIN),
-    "srt": (_srt, PLAIN),
-    "vtt": (_vtt, "text/vtt; charset=utf-8"),
-}

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 PREFIX = "SUSSURRO_"
@@ -40,6 +48,8 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
+Languages = Annotated[tuple[Language, ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -72,6 +82,28 @@ class Settings:
     cpu_threads: int = Field(1, ge=1, le=64, description="Threads of each CPU worker.")
     max_batch_size: int = Field(
         8, ge=1, le=64, description="Most windows that one CPU worker takes as a batch."
+    )
+    mode: Literal["fast", "accurate"] = Field(
+        "fast",
+        description="How long recordings are decoded where a request does not say: `fast`, windows "
+        "side by side; `accurate`, one after the other, each with the text before it.",
+    )
+    languages: Languages = Field(
+        (),
+        description="Languages that detection may find, as codes; empty for all. A request may "
+        "still name any language.",
+    )
+    default_language: Language | None = Field(
+        None,
+        description="Language to take where a request names none and detection is a guess (below "
+        "half); without one the guess is taken.",
+    )
+    subtitle_max_line_chars: int = Field(
+        42, ge=10, le=200, description="Longest line of srt and vtt, in characters."
+    )
+    subtitle_max_lines: int = Field(2, ge=1, le=4, description="Most lines of one subtitle.")
+    subtitle_max_seconds: Seconds = Field(
+        7.0, description="Longest time that one subtitle is shown, in seconds."
     )
     beam_size: int = Field(5, ge=1, le=10, description="Beams at temperature 0; 1 is greedy.")
     max_upload_bytes: int = Field(1 << 30, ge=1, description="Largest request body, in bytes.")

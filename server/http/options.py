@@ -6,7 +6,7 @@ Must not know: how fields arrived, or which models are loaded.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from server.decoding.languages import to_language_code
 from server.errors import InvalidOption
 from server.formats import Granularity, ResponseFormat
-from server.types import Task, TranscriptionOptions
+from server.types import Mode, Task, TranscriptionOptions
 
 TEMPERATURE_STEP = 0.2
 """openai-whisper's `--temperature_increment_on_fallback`."""
@@ -33,7 +33,7 @@ UNSUPPORTED = {
 
 
 class Fields(BaseModel):
-    """The fields of a form; defaults are OpenAI's."""
+    """The fields of a form; defaults are OpenAI's. None leaves it to the settings."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -46,6 +46,23 @@ class Fields(BaseModel):
     stream: bool = False
     chunking_strategy: Literal["auto"] | None = None
 
+    # Not OpenAI's: names are openai-whisper's and faster-whisper's where they have one.
+    mode: Mode | None = None
+    hotwords: str | None = None
+    compression_ratio_threshold: float | None = Field(None, gt=0, le=100)
+    logprob_threshold: float | None = Field(None, ge=-100, le=0)
+    no_speech_threshold: float | None = Field(None, ge=0, le=1)
+    x_dropped: bool = False
+
+
+OURS = (
+    "mode",
+    "hotwords",
+    "compression_ratio_threshold",
+    "logprob_threshold",
+    "no_speech_threshold",
+)
+"""Fields that go into the options as they are."""
 
 KNOWN = frozenset(Fields.model_fields) | UNSUPPORTED.keys()
 """Fields that are read at all; OpenAI's clients may send others, which mean nothing to us."""
@@ -59,10 +76,13 @@ class Wanted:
     options: TranscriptionOptions
     response_format: ResponseFormat
     granularities: frozenset[Granularity]
+    show_dropped: bool
 
 
-def parse(fields: Mapping[str, Sequence[str]], task: Task, *, beam_size: int) -> Wanted:
-    """Check a form's fields.
+def parse(
+    fields: Mapping[str, Sequence[str]], task: Task, defaults: TranscriptionOptions
+) -> Wanted:
+    """Check a form's fields; `defaults` are what the settings say.
 
     Raises:
         InvalidOption: the first thing that is wrong, with the field's name.
@@ -82,15 +102,20 @@ def parse(fields: Mapping[str, Sequence[str]], task: Task, *, beam_size: int) ->
             param="timestamp_granularities",
         )
     granularities = granularities or frozenset[Granularity]({"segment"})
-    options = TranscriptionOptions(
+    if wanted.x_dropped and wanted.response_format != "verbose_json":
+        raise InvalidOption("`x_dropped` needs `response_format=verbose_json`.", param="x_dropped")
+    ours = {name: value for name in OURS if (value := getattr(wanted, name)) is not None}
+    options = replace(
+        defaults,
         task=task,
         language=wanted.language,
         prompt=wanted.prompt,
         temperatures=ladder(wanted.temperature),
-        beam_size=beam_size,
-        word_timestamps="word" in granularities,
+        # Subtitles are cut between words, so they need to know where words are.
+        word_timestamps="word" in granularities or wanted.response_format in ("srt", "vtt"),
+        **ours,
     )
-    return Wanted(wanted.model, options, wanted.response_format, granularities)
+    return Wanted(wanted.model, options, wanted.response_format, granularities, wanted.x_dropped)
 
 
 def ladder(temperature: float) -> tuple[float, ...]:

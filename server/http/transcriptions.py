@@ -14,6 +14,7 @@ import falcon.asgi
 
 from server import formats
 from server.access.keys import require
+from server.cues import CueLimits
 from server.errors import DeadlineExceeded, InvalidOption
 from server.http import options
 from server.http.exchange import Exchange, caller_of, exchange_of
@@ -23,7 +24,7 @@ from server.http.options import Wanted
 from server.http.parts import Admission, AudioLoader, Transcriber
 from server.http.spool import Spool, Spools
 from server.observe.logs import RequestRecord
-from server.types import Audio, Task, Transcript
+from server.types import Audio, Task, Transcript, TranscriptionOptions
 
 WARNING_HEADER = "x-sussurro-warning"
 """Codes of what went wrong without stopping us, in every format (`audio_truncated`)."""
@@ -38,7 +39,8 @@ class Service:
     loader: AudioLoader
     spools: Spools
     max_field_bytes: int
-    beam_size: int
+    defaults: TranscriptionOptions
+    cue_limits: CueLimits
     request_timeout: float
 
 
@@ -65,7 +67,12 @@ class Transcriptions:
                     transcript = await model.transcribe(audio, wanted.options, deadline=deadline)
         _note(exchange.record, transcript)
         body = await asyncio.to_thread(
-            formats.render, transcript, wanted.response_format, wanted.granularities
+            formats.render,
+            transcript,
+            wanted.response_format,
+            wanted.granularities,
+            cue_limits=self._service.cue_limits,
+            show_dropped=wanted.show_dropped,
         )
         resp.data, resp.content_type = body
         if transcript.warnings:
@@ -87,7 +94,7 @@ class Transcriptions:
 
     def _options(self, form: Form, record: RequestRecord) -> tuple[Wanted, Transcriber]:
         """What is asked for, and who will do it."""
-        wanted = options.parse(form.fields, self._task, beam_size=self._service.beam_size)
+        wanted = options.parse(form.fields, self._task, self._service.defaults)
         record.task = self._task
         record.response_format = wanted.response_format
         record.model, transcriber = self._service.models.find(wanted.model)

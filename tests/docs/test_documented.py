@@ -29,8 +29,10 @@ def rows(name: str) -> dict[str, list[str]]:
 
 def shown(default: object) -> str:
     """A default as one would type it."""
-    if isinstance(default, SecretStr):
+    if default is None or isinstance(default, SecretStr):
         return "none"
+    if default == ():
+        return "empty"
     if isinstance(default, tuple):
         default = ",".join(default)
     if isinstance(default, float):

@@ -13,7 +13,7 @@ from server.types import Task, TranscriptionOptions
 def wanted(task: Task = "transcribe", **fields: str | list[str]) -> TranscriptionOptions:
     """The options that these fields ask for."""
     values = {k: [v] if isinstance(v, str) else v for k, v in fields.items()}
-    return parse(values, task, beam_size=5).options
+    return parse(values, task, TranscriptionOptions()).options
 
 
 def refusal(task: Task = "transcribe", **fields: str | list[str]) -> InvalidOption:
@@ -78,7 +78,7 @@ def test_granularities_come_as_repeated_fields_or_json(values: list[str]) -> Non
     """SDKs repeat the field; some tools send a JSON list."""
     fields = {"timestamp_granularities": values, "response_format": ["verbose_json"]}
 
-    assert {"word", "segment"} == parse(fields, "transcribe", beam_size=5).granularities
+    assert {"word", "segment"} == parse(fields, "transcribe", TranscriptionOptions()).granularities
 
 
 @pytest.mark.parametrize("name", ["timestamp_granularities[]", "timestamp_granularities[0]"])
@@ -138,6 +138,52 @@ def test_openais_other_fields_are_refused_and_not_ignored(name: str) -> None:
 def test_what_is_done_anyway_may_be_asked_for(fields: dict[str, str]) -> None:
     """No stream, and windows cut at quiet places: that is how this server works."""
     assert TranscriptionOptions() == wanted(**fields)
+
+
+def test_our_own_fields_go_into_the_options() -> None:
+    """Under openai-whisper's and faster-whisper's names."""
+    options = wanted(
+        mode="accurate",
+        hotwords="Coolify",
+        compression_ratio_threshold="2",
+        logprob_threshold="-0.5",
+        no_speech_threshold="0.4",
+    )
+    assert ("accurate", "Coolify") == (options.mode, options.hotwords)
+    assert (2.0, -0.5, 0.4) == (
+        options.compression_ratio_threshold,
+        options.logprob_threshold,
+        options.no_speech_threshold,
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mode": "slow"},
+        {"compression_ratio_threshold": "0"},
+        {"logprob_threshold": "1"},
+        {"no_speech_threshold": "nan"},
+        {"x_dropped": "true"},
+    ],
+)
+def test_our_own_fields_are_checked_too(fields: dict[str, str]) -> None:
+    """400 with the field at fault; `x_dropped` has a place in verbose_json only."""
+    assert next(iter(fields)) == refusal(**fields).param
+
+
+def test_the_settings_are_the_defaults() -> None:
+    """What a request does not say, the operator does."""
+    defaults = TranscriptionOptions(mode="accurate", languages=("pt",), default_language="pt")
+    options = parse({}, "transcribe", defaults).options
+    assert defaults == options
+    assert "fast" == parse({"mode": ["fast"]}, "transcribe", defaults).options.mode
+
+
+@pytest.mark.parametrize("response_format", ["srt", "vtt"])
+def test_subtitles_need_words(response_format: str) -> None:
+    """Their cues are cut between words."""
+    assert wanted(response_format=response_format).word_timestamps
 
 
 def test_a_translation_takes_no_language() -> None:

@@ -11,9 +11,10 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.cues import CueLimits, cues
 from server.decoding.languages import LANGUAGES
 from server.formats import RESPONSE_FORMATS, Granularity, ResponseFormat, render
-from server.types import Segment, Transcript, Word
+from server.types import Dropped, Segment, Transcript, Word
 
 SEGMENT_FIELDS = [
     "id",
@@ -66,6 +67,25 @@ def test_json_is_text_and_usage() -> None:
         "text": "Hello there. General <Kenobi> & co.",
         "usage": {"type": "duration", "seconds": 9},
     } == json.loads(text_of(HELLO, "json"))
+
+
+def test_what_was_left_out_is_told_on_request() -> None:
+    """Spans and reasons, in verbose_json only when asked for."""
+    dropped = replace(HELLO, dropped=(Dropped(2.0, 7.5, "no_voice"),))
+    body = json.loads(render(dropped, "verbose_json", show_dropped=True).data)
+    assert [{"start": 2.0, "end": 7.5, "reason": "no_voice"}] == body["x_dropped"]
+    assert "x_dropped" not in verbose(dropped)
+
+
+def test_a_long_segment_is_more_than_one_cue() -> None:
+    """Never a block that fills the screen for half a minute; the limits are the caller's."""
+    text = " palavra" * 40
+    long = replace(HELLO, segments=(segment(0.0, 28.0, text),))
+    limits = CueLimits(20, 1, 3.0)
+    for response_format in ("srt", "vtt"):
+        body = render(long, response_format, cue_limits=limits).data.decode()
+        assert body.count(" --> ") >= 10
+        assert max(len(line) for line in body.splitlines() if "-->" not in line) <= 20
 
 
 def test_json_keeps_other_scripts_readable() -> None:
@@ -200,7 +220,7 @@ def test_clock_times_carry_over(seconds: float, clock: str) -> None:
     """Rounding to 1000 ms moves on to the next second, minute and hour."""
     cue = text_of(replace(HELLO, segments=(segment(seconds, seconds, "x"),)), "srt")
 
-    assert f"1\n{clock} --> {clock}\nx\n\n" == cue
+    assert f"1\n{clock} --> " == cue[: cue.index("> ") + 2]
 
 
 def test_an_arrow_in_the_text_does_not_start_a_cue() -> None:
@@ -229,11 +249,15 @@ def transcripts(draw: st.DrawFn) -> Transcript:
     return replace(HELLO, segments=segments)
 
 
-def cues(transcript: Transcript) -> list[tuple[int, int, str]]:
-    """What subtitles should hold: milliseconds and text with its spaces made single."""
+def shown(transcript: Transcript) -> list[tuple[int, int, str]]:
+    """What subtitles should hold: milliseconds and lines with their spaces made single."""
     return [
-        (round(s.start * 1000), round(s.end * 1000), " ".join(s.text.split()))
-        for s in transcript.segments
+        (
+            round(cue.start * 1000),
+            round(cue.end * 1000),
+            "\n".join(" ".join(line.split()) for line in cue.lines),
+        )
+        for cue in cues(transcript, CueLimits())
     ]
 
 
@@ -243,7 +267,7 @@ def test_a_vtt_reader_finds_what_was_written(transcript: Transcript) -> None:
     read = webvtt.from_buffer(StringIO(text_of(transcript, "vtt")))
     expected = [
         (start, end, text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
-        for start, end, text in cues(transcript)
+        for start, end, text in shown(transcript)
     ]
 
     assert expected == [
@@ -257,6 +281,6 @@ def test_an_srt_reader_finds_what_was_written(transcript: Transcript) -> None:
     read = pysubs2.SSAFile.from_string(
         text_of(transcript, "srt"), format_="srt", keep_html_tags=True, keep_unknown_html_tags=True
     )
-    expected = [(s, e, text.replace("-->", "->")) for s, e, text in cues(transcript)]
+    expected = [(s, e, text.replace("-->", "->")) for s, e, text in shown(transcript)]
 
-    assert expected == [(event.start, event.end, event.text) for event in read]
+    assert expected == [(event.start, event.end, event.text.replace("\\N", "\n")) for event in read]
