@@ -1,25 +1,18 @@
 """CTranslate2's Whisper weights as an openai-whisper checkpoint, so that peers share weights.
 
-Knows: CTranslate2's binary model file (version 6) and both models' tensor names.
+Knows: both models' tensor names.
 Must not know: which model this is, or who transcribes with it.
 Nothing is computed: every tensor keeps its bits; fused projections are cut apart.
 """
 
 import json
-import struct
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from ops.accuracy.options import AccuracyError
-
-Tensor: TypeAlias = npt.NDArray[Any]
-
-BINARY_VERSION = 6
-DTYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
-"""NumPy's types in the order of CTranslate2's `DataType` (include/ctranslate2/types.h)."""
+from server.engines import model_bin
+from server.engines.model_bin import ModelFileError, Tensor
 
 PARTS = {
     "conv1": "conv1",
@@ -51,34 +44,10 @@ def read_variables(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file has another version, is no Whisper, or is cut short.
     """
-    with path.open("rb") as file:
-        try:
-            version = _number(file, "I")
-            if version != BINARY_VERSION:
-                raise CheckpointError(f"binary version {version}, not {BINARY_VERSION}")
-            if (spec := _string(file)) != "WhisperSpec":
-                raise CheckpointError(f"{spec} is no Whisper")
-            _number(file, "I")  # revision of the spec
-            return dict(_variable(file) for _ in range(_number(file, "I")))
-        except (struct.error, ValueError, IndexError) as error:
-            raise CheckpointError("the file is cut short or damaged") from error
-
-
-def _number(file: BinaryIO, code: str) -> int:
-    size = struct.calcsize("<" + code)
-    return int(struct.unpack("<" + code, file.read(size))[0])
-
-
-def _string(file: BinaryIO) -> str:
-    return file.read(_number(file, "H")).rstrip(b"\0").decode()
-
-
-def _variable(file: BinaryIO) -> tuple[str, Tensor]:
-    name = _string(file)
-    shape = [_number(file, "I") for _ in range(_number(file, "B"))]
-    dtype = DTYPES[_number(file, "B")]
-    data = file.read(_number(file, "I"))
-    return name, np.frombuffer(data, dtype).reshape(shape)
+    try:
+        return model_bin.read_variables(path)
+    except ModelFileError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def state_dict(variables: dict[str, Tensor]) -> dict[str, Tensor]:
