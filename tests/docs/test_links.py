@@ -1,0 +1,104 @@
+"""What the documents point at is there: links, files, recipes; both READMEs say the same."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("server", "ops", "tests", "docs", "requirements")
+FILES = sorted(
+    str(path.relative_to(ROOT))
+    for top in (ROOT.glob("*"), *((ROOT / folder).rglob("*") for folder in FOLDERS))
+    for path in top
+    if path.is_file()
+)
+PAGES = [name for name in FILES if name.endswith(".md")]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:py|md|toml|in|tsv|ogg)")
+RECIPES = set(
+    re.findall(r"^([a-z][a-z-]*)(?: [^:\n]*)?:(?!=)", (ROOT / "Justfile").read_text(), re.MULTILINE)
+)
+
+
+def text_of(page: str) -> str:
+    """A page as it is."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def prose_of(page: str) -> str:
+    """A page without its blocks of code."""
+    return FENCE.sub("", text_of(page))
+
+
+def anchors(page: str) -> set[str]:
+    """The fragments of a page's headings, as Git hosts make them."""
+    titles = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Every relative link is a file here, and its fragment a heading there."""
+    for link in LINK.findall(prose_of(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if fragment:
+            assert fragment in anchors(str(target.resolve().relative_to(ROOT))), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_named_files_exist(page: str) -> None:
+    """What looks like a file or a folder of ours is one; a bare name may lie anywhere."""
+    for name in re.findall(r"`([^`\n]+)`", prose_of(page)):
+        if name.partition("/")[0] in FOLDERS and "/" in name and not re.search(r"[*<… ]", name):
+            assert (ROOT / name).exists(), name
+        elif FILE.fullmatch(name):
+            assert any(f"/{path}".endswith(f"/{name}") for path in FILES), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_named_recipes_exist(page: str) -> None:
+    """A reader can paste every `./just` command."""
+    assert set() == set(re.findall(r"\./just ([a-z][a-z-]*)", text_of(page))) - RECIPES
+
+
+def test_both_readmes_say_the_same() -> None:
+    """The same headings by level, the same code, links, tables and lists."""
+    english, portuguese = text_of("README.md"), text_of("README.pt-BR.md")
+    for pattern in (r"^(#+) ", r"^(\||- |\d\. )"):
+        found = [re.findall(pattern, page, re.MULTILINE) for page in (english, portuguese)]
+        assert found[0] == found[1]
+    assert FENCE.findall(english) == FENCE.findall(portuguese)
+    # the first link leads to the other language
+    assert LINK.findall(english)[1:] == LINK.findall(portuguese)[1:]
+    proofs = re.findall(r"`(tests/[^`]+)`", english)
+    assert proofs == re.findall(r"`(tests/[^`]+)`", portuguese)
+
+
+def names_in_rows(page: str, heading: str) -> list[set[str]]:
+    """The names that stand as code in the first cell of each row below a heading."""
+    section = text_of(page).partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return [set(re.findall(r"`(\w+)`", cell)) for cell in cells]
+
+
+def test_the_layer_table_is_import_linters() -> None:
+    """Row by row, top to bottom."""
+    contracts = tomllib.loads(text_of("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if "containers" in contract]
+    expected = [set(re.findall(r"\w+", layer)) for layer in layers]
+    assert expected == names_in_rows("docs/architecture.md", "Layers")
+
+
+def test_the_type_table_is_complete() -> None:
+    """Every class of `server/types.py`, in its order."""
+    tree = ast.parse(text_of("server/types.py"))
+    classes = [{node.name} for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert classes == names_in_rows("docs/architecture.md", "Types")
