@@ -73,7 +73,8 @@ lock *FLAGS:
     for name in tools server cpu dev; do
         echo "requirements/$name.txt" >&2
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-            --no-header --no-annotate --no-emit-index-url "$@" "$name.in" --output-file "$name.txt"
+            --no-header --no-annotate --no-emit-index-url --excludes cpu.excludes "$@" \
+            "$name.in" --output-file "$name.txt"
     done
 
 # Remove what the commands made here: environments and caches; weights and keys stay.

@@ -120,6 +120,7 @@ def load_model(settings: Settings, name: str) -> Transcriber:
         workers=settings.cpu_workers or len(os.sched_getaffinity(0)),
         threads=settings.cpu_threads,
         max_batch_size=settings.max_batch_size,
+        encoder=settings.encoder,
     )
     return Transcriber(Scheduler(engine), Tokenizer.load(folder / "tokenizer.json"))
 

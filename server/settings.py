@@ -76,6 +76,11 @@ class Settings:
     compute_type: Literal["int8", "int8_float32", "float32"] = Field(
         "int8", description="Arithmetic of the CPU engine."
     )
+    encoder: Literal["auto", "ctranslate2", "openvino"] = Field(
+        "auto",
+        description="Encoder of the CPU engine: CTranslate2's own, OpenVINO's, or whichever a "
+        "short trial at start finds faster.",
+    )
     cpu_workers: int = Field(
         0, ge=0, le=256, description="Windows computed at once on the CPU; 0 is one a core."
     )

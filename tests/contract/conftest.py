@@ -16,7 +16,12 @@ WEIGHTS = Path(
 
 
 @pytest.fixture(
-    scope="session", params=["fake", pytest.param("ctranslate2", marks=pytest.mark.model)]
+    scope="session",
+    params=[
+        "fake",
+        pytest.param("ctranslate2", marks=pytest.mark.model),
+        pytest.param("openvino", marks=pytest.mark.model),
+    ],
 )
 def loaded(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, Tokenizer]]:
     """Each engine with its vocabulary."""
@@ -26,6 +31,7 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, Tokenizer]]
         tokens = tokenizer.encode("oi")  # a space alone is a suppressed token here
         engine = FakeEngine(lambda _: Hypothesis(tokens, -0.4))
     else:
+        pytest.importorskip(request.param, reason="has no wheel for this processor")
         tokenizer = Tokenizer.load(WEIGHTS / "base" / "tokenizer.json")
         engine = ctranslate2.load(
             "base",
@@ -34,6 +40,7 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, Tokenizer]]
             workers=2,
             threads=1,
             max_batch_size=4,
+            encoder=request.param,
         )
     yield engine, tokenizer
     engine.close(5)
