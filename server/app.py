@@ -56,6 +56,8 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
             settings.subtitle_max_seconds,
         ),
         request_timeout=settings.request_timeout,
+        keepalive_after=settings.keepalive_after,
+        keepalive_interval=settings.keepalive_interval,
     )
     listing = ModelList(models, created=int(now()))
 

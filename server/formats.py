@@ -21,6 +21,8 @@ RESPONSE_FORMATS: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 
 PLAIN = "text/plain; charset=utf-8"
+VTT = "text/vtt; charset=utf-8"
+VTT_HEADER = b"WEBVTT\n\n"
 
 DEFAULT_LIMITS = CueLimits()
 
@@ -59,7 +61,7 @@ def render(
     made = cues(transcript, cue_limits)
     if response_format == "srt":
         return Body(_srt(made).encode(), PLAIN)
-    return Body(_vtt(made).encode(), "text/vtt; charset=utf-8")
+    return Body(VTT_HEADER + _vtt(made).encode(), VTT)
 
 
 def _json(value: Mapping[str, Any]) -> Body:
@@ -124,8 +126,8 @@ def _srt(made: Sequence[Cue]) -> str:
 
 
 def _vtt(made: Sequence[Cue]) -> str:
-    """WebVTT; hours are always there, and `&`, `<`, `>` are escaped (so `-->` cannot occur)."""
-    return "WEBVTT\n\n" + "".join(f"{block}\n\n" for block in _blocks(made, _escaped, "."))
+    """WebVTT after its header; with hours, and `&`, `<`, `>` escaped (so `-->` cannot occur)."""
+    return "".join(f"{block}\n\n" for block in _blocks(made, _escaped, "."))
 
 
 def _escaped(text: str) -> str:

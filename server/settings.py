@@ -142,6 +142,17 @@ class Settings:
     request_timeout: Seconds = Field(
         3_600.0, description="Longest time from upload to answer, in seconds."
     )
+    keepalive_after: Seconds = Field(
+        80.0,
+        description="Time from the end of an upload after which an answer begins before it is "
+        "known, in seconds: 200, and white space (JSON), blank lines (vtt) or what is known of a "
+        "text. Until then failures have a status of their own; after it they cut the connection.",
+    )
+    keepalive_interval: Seconds = Field(
+        15.0,
+        description="Longest silence within an answer that has begun, in seconds; also of a "
+        "streamed one.",
+    )
     max_requests: int = Field(
         64, ge=1, le=10_000, description="Transcriptions at once, waiting ones included; then 503."
     )

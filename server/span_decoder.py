@@ -4,6 +4,7 @@ Knows: two ways to move through a span, and where to go on when a model stops ea
 Must not know: how spans were cut, how they are put together.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from server.decoding.segments import split
 from server.decoding.sentences import group_words
 from server.decoding.timing import Timing, add_words, in_order, shorten_after_pause, tidy
 from server.decoding.tokenizer import TIME_PRECISION, Tokenizer
-from server.types import SAMPLE_RATE, DecodingResult, Segment, SpeechSegment, Window
+from server.types import SAMPLE_RATE, DecodingResult, OnSegments, Segment, SpeechSegment, Window
 from server.window_decoder import HOP, Job, WindowDecoder
 
 N_SAMPLES = 30 * SAMPLE_RATE
@@ -48,8 +49,10 @@ class SpanDecoder:
         self._windows = windows
         self._tokenizer = tokenizer
 
-    async def decode(self, job: Job, span: SpeechSegment, prompt: tuple[int, ...]) -> list[Segment]:
-        """The segments of a span, in order, in seconds of the recording.
+    async def decode(
+        self, job: Job, span: SpeechSegment, prompt: tuple[int, ...], on_segments: OnSegments
+    ) -> None:
+        """Tell the segments of a span, in order, in seconds of the recording.
 
         A window's text is decoded without timestamp tokens and its words are placed by
         alignment (ADR 8). Where that cannot be done, the model's own timestamps say where to go
@@ -60,6 +63,7 @@ class SpanDecoder:
         context = _Context(prompt, span.start / SAMPLE_RATE)
         todo = [span]
         while todo:
+            segments = _hand_on(segments, todo[0].start / SAMPLE_RATE, on_segments)
             stretch = todo.pop(0)
             end = min(stretch.start + N_SAMPLES, stretch.end)
             after = [SpeechSegment(end, stretch.end)] if end < stretch.end else []
@@ -78,7 +82,7 @@ class SpanDecoder:
             segments += kept
             if kept:
                 context.last_speech_end = kept[-1].end
-        return sorted(segments, key=lambda segment: segment.start)
+        _hand_on(segments, math.inf, on_segments)
 
     async def _language(self, job: Job, window: Window) -> str:
         """The recording's language, unless the caller gave none and this window has another."""
@@ -193,6 +197,14 @@ class SpanDecoder:
             compression_ratio=result.compression_ratio,
             no_speech_prob=result.no_speech_prob,
         )
+
+
+def _hand_on(segments: Sequence[Segment], until: float, on_segments: OnSegments) -> list[Segment]:
+    """Tell those that start before `until`, where decoding goes on; the others are left."""
+    ordered = sorted(segments, key=lambda segment: segment.start)
+    count = sum(segment.start < until for segment in ordered)
+    on_segments(ordered[:count])
+    return ordered[count:]
 
 
 def _runs(words: Sequence[Timing], tokens: Sequence[int]) -> list[tuple[Timing, Sequence[int]]]:

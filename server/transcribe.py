@@ -8,8 +8,9 @@ runs.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from server.audio.windows import cut, levels
@@ -19,9 +20,11 @@ from server.decoding.tokenizer import Tokenizer
 from server.engines.base import Engine
 from server.errors import DeadlineExceeded
 from server.scheduler import Scheduler, Turn
+from server.segment_order import SegmentOrder
 from server.span_decoder import N_SAMPLES, SpanDecoder
 from server.types import (
     Audio,
+    OnSegments,
     Segment,
     SpeechSegment,
     Transcript,
@@ -48,7 +51,12 @@ class Transcriber:
         return self._scheduler.engine
 
     async def transcribe(
-        self, audio: Audio, options: TranscriptionOptions, *, deadline: float | None = None
+        self,
+        audio: Audio,
+        options: TranscriptionOptions,
+        *,
+        deadline: float | None = None,
+        on_segments: OnSegments | None = None,
     ) -> Transcript:
         """Transcribe or translate a whole recording. Cancelling frees all that it holds.
 
@@ -56,6 +64,7 @@ class Transcriber:
             audio: the recording.
             options: what the caller asked for; `language` None means to detect it.
             deadline: an instant of `time.monotonic()`.
+            on_segments: told the transcript's segments as they come, on the event loop.
 
         Raises:
             DeadlineExceeded: not done in time.
@@ -65,12 +74,16 @@ class Transcriber:
         try:
             async with asyncio.timeout(left):
                 with self._scheduler.turn(deadline) as turn:
-                    return await self._transcribe(audio, options, turn)
+                    return await self._transcribe(audio, options, turn, on_segments)
         except TimeoutError:
             raise DeadlineExceeded("The transcription took longer than its limit.") from None
 
     async def _transcribe(
-        self, audio: Audio, options: TranscriptionOptions, turn: Turn
+        self,
+        audio: Audio,
+        options: TranscriptionOptions,
+        turn: Turn,
+        on_segments: OnSegments | None,
     ) -> Transcript:
         level = await asyncio.to_thread(levels, audio.pcm)
         spans = [SpeechSegment(0, len(audio.pcm))]
@@ -84,14 +97,18 @@ class Transcriber:
         places = asyncio.Semaphore(self.engine.info.max_in_flight)
         prompt = encode_prompt(self._tokenizer, options.prompt)
 
-        async def decode(span: SpeechSegment, previous: tuple[int, ...]) -> list[Segment]:
-            async with places:
-                return await self._spans.decode(job, span, previous)
-
-        decoded = await _gather(
-            [decode(span, prompt if index == 0 else ()) for index, span in enumerate(spans)]
+        order = SegmentOrder(
+            len(spans), word_timestamps=options.word_timestamps, on_segments=on_segments
         )
-        return _assemble(job, [segment for segments in decoded for segment in segments])
+
+        async def decode(index: int, span: SpeechSegment) -> None:
+            async with places:
+                previous = prompt if index == 0 else ()
+                await self._spans.decode(job, span, previous, partial(order.add, index))
+            order.close(index)
+
+        await _all(decode(index, span) for index, span in enumerate(spans))
+        return _assemble(job, tuple(order.segments))
 
     async def _detect_language(self, job: Job, spans: Sequence[SpeechSegment]) -> str:
         """The vote of up to three windows spread over the recording; one is enough if sure."""
@@ -119,30 +136,25 @@ def _places_to_vote(spans: Sequence[SpeechSegment]) -> list[tuple[int, int]]:
     return windows[:: max(1, -(-len(windows) // MAX_VOTES))]
 
 
-def _assemble(job: Job, segments: Sequence[Segment]) -> Transcript:
-    wanted = job.options.word_timestamps
-    numbered = tuple(
-        replace(segment, id=index, words=segment.words if wanted else ())
-        for index, segment in enumerate(segments)
-    )
+def _assemble(job: Job, segments: tuple[Segment, ...]) -> Transcript:
     return Transcript(
         task=job.options.task,
         language=job.language,
         duration=job.audio.duration,
-        text="".join(segment.text for segment in numbered).strip(),
-        segments=numbered,
-        words=tuple(word for segment in numbered for word in segment.words),
+        text="".join(segment.text for segment in segments).strip(),
+        segments=segments,
+        words=tuple(word for segment in segments for word in segment.words),
         warnings=job.audio.warnings,
         dropped=tuple(sorted(job.dropped, key=lambda each: each.start)),
         stats=replace(job.stats, dropped=len(job.dropped)),
     )
 
 
-async def _gather(spans: Sequence[Coroutine[Any, Any, list[Segment]]]) -> list[list[Segment]]:
-    """All results in order; the first failure cancels the rest and is raised as itself."""
+async def _all(spans: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run side by side; the first failure cancels the rest and is raised as itself."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(span) for span in spans]
+            for span in spans:
+                group.create_task(span)
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

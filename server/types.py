@@ -5,7 +5,7 @@ Must not know: HTTP, engines, files, settings.
 Every class is frozen and slotted, so a value can be shared between threads without a lock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -257,6 +257,10 @@ class Segment:
     compression_ratio: float
     no_speech_prob: float
     words: tuple[Word, ...] = ()
+
+
+OnSegments: TypeAlias = Callable[[Sequence[Segment]], None]
+"""Is told a transcript's segments in their order, as soon as nothing can come before them."""
 
 
 @dataclass(frozen=True, slots=True)

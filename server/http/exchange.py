@@ -1,10 +1,11 @@
 """What belongs to one request while it is served, and where it is kept.
 
-Knows: the request's log record, its caller and its body.
+Knows: the request's log record, its caller, its body and its answer.
 Must not know: what any of them is used for.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import falcon.asgi
 
@@ -12,6 +13,9 @@ from server.http.body import RequestBody
 from server.http.parts import Scope
 from server.observe.logs import RequestRecord
 from server.types import Principal
+
+if TYPE_CHECKING:
+    from server.http.answer import Answer  # it renders errors, which belong to an exchange
 
 _KEY = "sussurro.exchange"
 
@@ -22,6 +26,7 @@ class Exchange:
 
     record: RequestRecord
     body: RequestBody
+    answer: "Answer"
     principal: Principal | None = None
 
     def put(self, scope: Scope, path: str) -> Scope:

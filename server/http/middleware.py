@@ -13,10 +13,10 @@ import structlog
 
 from server.access.keys import Keyring
 from server.errors import Draining, InternalError, ServerError, Unauthenticated
+from server.http.answer import Answer
 from server.http.body import BodyLimits, RequestBody
 from server.http.exchange import Exchange
-from server.http.parts import AsgiApp, Message, Receive, Scope, Send
-from server.http.problems import render
+from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.observe.logs import RequestRecord
 
 OPEN_PATHS = frozenset({b"/", b"/healthz", b"/readyz"})
@@ -70,10 +70,11 @@ class Edge:
         headers = dict(scope["headers"])
         method = scope["method"] if scope["method"] in falcon.HTTP_METHODS else "other"
         record = RequestRecord(self._request_id(headers), method)
-        exchange = Exchange(record, RequestBody(scope, receive, self._limits))
-        answer = _Answer(send, exchange, lambda: self._clock() - started)
+        body = RequestBody(scope, receive, self._limits)
+        answer = Answer(scope, send, record, body, lambda: self._clock() - started)
+        exchange = Exchange(record, body, answer)
         try:
-            await self._race(self._serve(scope, headers, exchange, answer), exchange, answer)
+            await self._race(self._serve(scope, headers, exchange), exchange)
         finally:
             record.upload_bytes = exchange.body.received
             record.write(self._clock() - started)
@@ -83,10 +84,9 @@ class Edge:
         own = headers.get(b"x-request-id", b"").decode("latin-1")
         return own if _REQUEST_ID.fullmatch(own) else self._new_id()
 
-    async def _serve(
-        self, scope: Scope, headers: dict[bytes, bytes], exchange: Exchange, answer: "_Answer"
-    ) -> None:
+    async def _serve(self, scope: Scope, headers: dict[bytes, bytes], exchange: Exchange) -> None:
         """Check the key before a byte of the body is read, then route."""
+        answer = exchange.answer
         try:
             if _raw_path(scope) not in OPEN_PATHS:
                 exchange.principal = self._keyring.authenticate(_key(headers))
@@ -99,16 +99,14 @@ class Edge:
             structlog.get_logger().error("fault", exc_info=error)
             await answer.refuse(InternalError("The server failed on this request."))
 
-    async def _race(
-        self, work: Coroutine[None, None, None], exchange: Exchange, answer: "_Answer"
-    ) -> None:
+    async def _race(self, work: Coroutine[None, None, None], exchange: Exchange) -> None:
         """Run until done, until the client leaves, or until the server has to stop."""
         handler = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(exchange.body.gone())
         stopped = False
         try:
             await asyncio.wait((handler, gone), return_when=asyncio.FIRST_COMPLETED)
-            if answer.complete:  # the server reports our own end as a disconnect, too
+            if exchange.answer.ended:  # the server reports our own end as a disconnect, too
                 await handler
         except asyncio.CancelledError:
             stopped = True
@@ -124,49 +122,7 @@ class Edge:
             assert task is not None
             task.uncancel()
             exchange.body.abandon()
-            await answer.refuse(Draining("The server stops now. Send the request again."))
-
-
-class _Answer:
-    """ASGI's `send`, which adds the common headers and lets a refused upload run out."""
-
-    def __init__(self, send: Send, exchange: Exchange, elapsed: Callable[[], float]) -> None:
-        self.complete = False
-        self._send = send
-        self._exchange = exchange
-        self._elapsed = elapsed
-        self._started = False
-
-    async def send(self, message: Message) -> None:
-        """Pass a message on; the first one waits until the client has sent its body."""
-        if message["type"] == "http.response.start":
-            record = self._exchange.record
-            headers = [
-                *message.get("headers", ()),
-                (b"x-request-id", record.request_id.encode()),
-                (b"openai-version", b"2020-10-01"),
-                (b"openai-processing-ms", b"%d" % round(self._elapsed() * 1000)),
-            ]
-            if not await self._exchange.body.discard():
-                headers.append((b"connection", b"close"))
-            record.status = message["status"]
-            self._started = True
-            message = {**message, "headers": headers}
-        await self._send(message)
-        self.complete = message["type"] == "http.response.body" and not message.get("more_body")
-
-    async def refuse(self, error: ServerError) -> None:
-        """Answer with an error, unless an answer is already under way."""
-        if self._started:
-            return
-        self._exchange.record.refused(error.code, error.reason)
-        problem = render(error)
-        headers = [(k.encode(), v.encode()) for k, v in problem.headers.items()]
-        headers.append((b"content-length", b"%d" % len(problem.body)))
-        await self.send(
-            {"type": "http.response.start", "status": problem.status, "headers": headers}
-        )
-        await self.send({"type": "http.response.body", "body": problem.body})
+            await exchange.answer.refuse(Draining("The server stops now. Send the request again."))
 
 
 def _raw_path(scope: Scope) -> bytes:

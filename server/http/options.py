@@ -77,6 +77,7 @@ class Wanted:
     response_format: ResponseFormat
     granularities: frozenset[Granularity]
     show_dropped: bool
+    stream: bool
 
 
 def parse(
@@ -88,8 +89,12 @@ def parse(
         InvalidOption: the first thing that is wrong, with the field's name.
     """
     wanted = _validated(fields)
-    if wanted.stream:
-        raise InvalidOption("`stream` is not supported; leave it out.", param="stream")
+    if wanted.stream and (task == "translate" or wanted.response_format not in ("json", "text")):
+        raise InvalidOption(
+            "`stream` needs a transcription with `response_format` json or text: its events "
+            "carry text alone.",
+            param="stream",
+        )
     if task == "translate" and wanted.language:
         raise InvalidOption(
             "`language` is not for translations: they find the language, and answer in English.",
@@ -115,7 +120,14 @@ def parse(
         word_timestamps="word" in granularities or wanted.response_format in ("srt", "vtt"),
         **ours,
     )
-    return Wanted(wanted.model, options, wanted.response_format, granularities, wanted.x_dropped)
+    return Wanted(
+        wanted.model,
+        options,
+        wanted.response_format,
+        granularities,
+        show_dropped=wanted.x_dropped,
+        stream=wanted.stream,
+    )
 
 
 def ladder(temperature: float) -> tuple[float, ...]:

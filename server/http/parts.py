@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 from server.engines.base import Engine
-from server.types import Audio, Transcript, TranscriptionOptions
+from server.types import Audio, OnSegments, Transcript, TranscriptionOptions
 
 Message: TypeAlias = dict[str, Any]
 Scope: TypeAlias = dict[str, Any]
@@ -27,9 +27,17 @@ class Transcriber(Protocol):
         ...
 
     async def transcribe(
-        self, audio: Audio, options: TranscriptionOptions, *, deadline: float | None = None
+        self,
+        audio: Audio,
+        options: TranscriptionOptions,
+        *,
+        deadline: float | None = None,
+        on_segments: OnSegments | None = None,
     ) -> Transcript:
-        """The transcript; ends soon after it is cancelled. `deadline` is on `time.monotonic`."""
+        """The transcript; ends soon after it is cancelled. `deadline` is on `time.monotonic`.
+
+        `on_segments` is told its segments in order, as soon as they are settled.
+        """
         ...
 
 

@@ -5,7 +5,10 @@ Must not know: routes, keys, bodies.
 """
 
 import asyncio
+import socket
+import struct
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,7 +19,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from server.errors import MalformedRequest
-from server.http.parts import AsgiApp
+from server.http.answer import ABORT
+from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.http.problems import render
 
 KEEP_ALIVE_SECONDS = 120
@@ -56,6 +60,7 @@ class StrictProtocol(H11Protocol):
         header_timeout: float,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.app = partial(_with_abort, self.app, self._abort)
         self.conn = _StrictConnection(h11.SERVER, MAX_HEADER_BYTES)
         self._header_timeout = header_timeout
         self._header_timer: asyncio.TimerHandle | None = None
@@ -102,6 +107,19 @@ class StrictProtocol(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
+    def _abort(self) -> None:
+        """End the connection in the middle of a response, so that nobody takes it for a whole one.
+
+        A chunked body then lacks its end. One for HTTP/1.0 ends with the connection, so that has
+        to break.
+        """
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # uvicorn need not wonder
+        if self.conn.their_http_version != b"1.1":
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.close()
+
     def _start_timer(self) -> None:
         self._header_timer = self.loop.call_later(self._header_timeout, self._too_slow)
 
@@ -113,6 +131,13 @@ class StrictProtocol(H11Protocol):
     def _too_slow(self) -> None:
         self._header_timer = None
         self.transport.close()
+
+
+async def _with_abort(
+    app: AsgiApp, abort: Callable[[], None], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """The app, which may cut its connection."""
+    await app({**scope, "extensions": {ABORT: abort}}, receive, send)
 
 
 def make_config(app: AsgiApp, *, header_timeout: float, drain_timeout: float) -> uvicorn.Config:

@@ -6,7 +6,7 @@ Must not know: how any of them is done.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,10 @@ from server import formats
 from server.access.keys import require
 from server.cues import CueLimits
 from server.errors import DeadlineExceeded, InvalidOption
-from server.http import options
+from server.http import events, options
+from server.http.answer import UNBUFFERED
+from server.http.early import Early, early
+from server.http.events import TextDeltas
 from server.http.exchange import Exchange, caller_of, exchange_of
 from server.http.forms import Form, check_media_type, read_form
 from server.http.models import Models
@@ -24,9 +27,9 @@ from server.http.options import Wanted
 from server.http.parts import Admission, AudioLoader, Transcriber
 from server.http.spool import Spool, Spools
 from server.observe.logs import RequestRecord
-from server.types import Audio, Task, Transcript, TranscriptionOptions
+from server.types import Audio, OnSegments, Segment, Task, Transcript, TranscriptionOptions
 
-WARNING_HEADER = "x-sussurro-warning"
+WARNING_HEADER = b"x-sussurro-warning"
 """Codes of what went wrong without stopping us, in every format (`audio_truncated`)."""
 
 
@@ -42,6 +45,8 @@ class Service:
     defaults: TranscriptionOptions
     cue_limits: CueLimits
     request_timeout: float
+    keepalive_after: float
+    keepalive_interval: float
 
 
 class Transcriptions:
@@ -60,13 +65,38 @@ class Transcriptions:
         with self._service.admission.enter():
             async with self._service.spools.open() as spool:
                 form = await self._upload(exchange, content_type, spool)
-                async with _deadline(self._service.request_timeout) as deadline:
-                    wanted, model = self._options(form, exchange.record)
-                    audio = await self._load(spool, exchange.record)
+                wanted, model = self._options(form, exchange.record)
+                async with (
+                    _deadline(self._service.request_timeout) as deadline,
+                    exchange.answer.kept_alive(self._early(wanted)) as push,
+                ):
+                    audio = await self._load(spool, exchange)
                     await spool.close()
-                    transcript = await model.transcribe(audio, wanted.options, deadline=deadline)
-        _note(exchange.record, transcript)
-        body = await asyncio.to_thread(
+                    transcript = await model.transcribe(
+                        audio, wanted.options, deadline=deadline, on_segments=_teller(wanted, push)
+                    )
+                    _note(exchange.record, transcript)
+                    resp.data, resp.content_type = await self._body(transcript, wanted)
+                    if wanted.stream:
+                        exchange.answer.headers += UNBUFFERED
+
+    def _early(self, wanted: Wanted) -> Early:
+        """How the answer may begin before it is known; the upload has just ended.
+
+        Before that the connection is not silent, and a client that still sends reads nothing.
+        """
+        return early(
+            wanted.response_format,
+            stream=wanted.stream,
+            after=self._service.keepalive_after,
+            interval=self._service.keepalive_interval,
+        )
+
+    async def _body(self, transcript: Transcript, wanted: Wanted) -> formats.Body:
+        """The answer, or its last event."""
+        if wanted.stream:
+            return formats.Body(events.done(transcript), events.CONTENT_TYPE)
+        return await asyncio.to_thread(
             formats.render,
             transcript,
             wanted.response_format,
@@ -74,9 +104,6 @@ class Transcriptions:
             cue_limits=self._service.cue_limits,
             show_dropped=wanted.show_dropped,
         )
-        resp.data, resp.content_type = body
-        if transcript.warnings:
-            resp.set_header(WARNING_HEADER, ", ".join(transcript.warnings))
 
     async def _upload(self, exchange: Exchange, content_type: str, spool: Spool) -> Form:
         """The form, once all of it has arrived."""
@@ -97,6 +124,7 @@ class Transcriptions:
         wanted = options.parse(form.fields, self._task, self._service.defaults)
         record.task = self._task
         record.response_format = wanted.response_format
+        record.stream = wanted.stream or None
         record.model, transcriber = self._service.models.find(wanted.model)
         info = transcriber.engine.info
         record.engine = info.name
@@ -107,8 +135,9 @@ class Transcriptions:
             )
         return wanted, transcriber
 
-    async def _load(self, spool: Spool, record: RequestRecord) -> Audio:
+    async def _load(self, spool: Spool, exchange: Exchange) -> Audio:
         """The upload as audio."""
+        record = exchange.record
         descriptor = await spool.rewind()
         started = time.monotonic()
         try:
@@ -116,6 +145,8 @@ class Transcriptions:
         finally:
             record.load_s = time.monotonic() - started
         record.audio_s = audio.duration
+        if audio.warnings:
+            exchange.answer.headers.append((WARNING_HEADER, ", ".join(audio.warnings).encode()))
         return audio
 
 
@@ -136,6 +167,19 @@ async def _deadline(seconds: float) -> AsyncIterator[float]:
         raise DeadlineExceeded(
             f"The transcription took longer than {seconds:g} s. Send a shorter recording."
         ) from None
+
+
+def _teller(wanted: Wanted, push: Callable[[bytes], None]) -> OnSegments | None:
+    """What to do with segments as they come: events, or the beginning of a text."""
+    if not wanted.stream and wanted.response_format != "text":
+        return None
+    deltas = TextDeltas()
+
+    def tell(segments: Sequence[Segment]) -> None:
+        if text := deltas.add(segments):
+            push(events.delta(text) if wanted.stream else text.encode())
+
+    return tell
 
 
 def _note(record: RequestRecord, transcript: Transcript) -> None:

@@ -51,6 +51,9 @@ class RequestRecord:
     model: str | None = None
     task: str | None = None
     response_format: str | None = None
+    stream: bool | None = None
+    early_s: float | None = None
+    aborted: bool | None = None
     client_disconnected: bool = False
     total_s: float | None = None
 

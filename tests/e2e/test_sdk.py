@@ -156,10 +156,29 @@ def test_no_audio(sdk: openai.OpenAI) -> None:
     assert ("invalid_audio", "file") == (caught.value.code, caught.value.param)
 
 
-def test_streaming_is_refused(sdk: openai.OpenAI) -> None:
+@pytest.mark.parametrize("mode", ["fast", "accurate"])
+def test_streaming(sdk: openai.OpenAI, mode: str) -> None:
+    """The deltas are the text, and the last event has what an answer in one piece has."""
+    extra = {"mode": mode}
+    whole = sdk.audio.transcriptions.create(file=RIVER, model="whisper-1", extra_body=extra)
+    stream = sdk.audio.transcriptions.create(
+        file=RIVER, model="whisper-1", stream=True, extra_body=extra
+    )
+    *deltas, done = list(stream)
+
+    assert all(event.type == "transcript.text.delta" for event in deltas)
+    assert done.type == "transcript.text.done"
+    assert whole.text == done.text == "".join(event.delta for event in deltas)
+    assert done.usage is not None
+    assert 0 < done.usage.output_tokens
+
+
+def test_subtitles_are_not_streamed(sdk: openai.OpenAI) -> None:
     """A client that asks for events is told, instead of waiting for them."""
     with pytest.raises(openai.BadRequestError) as caught:
-        sdk.audio.transcriptions.create(file=RIVER, model="whisper-1", stream=True)
+        sdk.audio.transcriptions.create(
+            file=RIVER, model="whisper-1", response_format="srt", stream=True
+        )
 
     assert "stream" == caught.value.param
 

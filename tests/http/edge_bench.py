@@ -34,6 +34,7 @@ from server.settings import Settings
 from server.types import (
     SAMPLE_RATE,
     Audio,
+    OnSegments,
     Segment,
     Transcript,
     TranscriptionOptions,
@@ -84,15 +85,22 @@ class StubTranscriber:
         self.transcript = TRANSCRIPT
         self.error: Exception | None = None
         self.hold = False
+        self.pause = 0.0
         self.started = threading.Event()
         self.cancelled = threading.Event()
         self.options: TranscriptionOptions | None = None
+        self.on_segments: OnSegments | None = None
 
     async def transcribe(
-        self, audio: Audio, options: TranscriptionOptions, *, deadline: float | None = None
+        self,
+        audio: Audio,
+        options: TranscriptionOptions,
+        *,
+        on_segments: OnSegments | None = None,
+        **_others: Any,
     ) -> Transcript:
         """The transcript, in the task that was asked for."""
-        self.options = options
+        self.options, self.on_segments = options, on_segments
         self.started.set()
         try:
             while self.hold:
@@ -112,6 +120,7 @@ class StubLoader:
         self.healthy = True
         self.revivable = True
         self.error: Exception | None = None
+        self.warnings: tuple[str, ...] = ()
         self.uploads: list[bytes] = []
 
     async def start(self) -> tuple[str, ...]:
@@ -127,7 +136,7 @@ class StubLoader:
             raise self.error
         size = os.fstat(file_descriptor).st_size
         self.uploads.append(os.read(file_descriptor, min(size, 1 << 20)))
-        return Audio(np.zeros(SAMPLE_RATE, dtype=np.int16))
+        return Audio(np.zeros(SAMPLE_RATE, dtype=np.int16), self.warnings)
 
 
 @dataclass

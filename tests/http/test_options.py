@@ -107,7 +107,9 @@ def test_words_are_not_computed_unless_they_are_asked_for() -> None:
         {"language": "klingon"},
         {"response_format": "xml"},
         {"response_format": "diarized_json"},
-        {"stream": "true"},
+        {"stream": "true", "response_format": "verbose_json"},
+        {"stream": "true", "response_format": "srt"},
+        {"stream": "true", "response_format": "vtt"},
         {"stream": "perhaps"},
         {"chunking_strategy": '{"type":"server_vad"}'},
         {"timestamp_granularities": "word"},
@@ -138,6 +140,18 @@ def test_openais_other_fields_are_refused_and_not_ignored(name: str) -> None:
 def test_what_is_done_anyway_may_be_asked_for(fields: dict[str, str]) -> None:
     """No stream, and windows cut at quiet places: that is how this server works."""
     assert TranscriptionOptions() == wanted(**fields)
+
+
+@pytest.mark.parametrize("response_format", ["json", "text"])
+def test_a_text_can_be_streamed(response_format: str) -> None:
+    """Events carry text; a client that asks for `text` may have them, too."""
+    fields = {"stream": ["true"], "response_format": [response_format]}
+    assert parse(fields, "transcribe", TranscriptionOptions()).stream
+
+
+def test_a_translation_cannot_be_streamed() -> None:
+    """OpenAI has no such field there, and ignoring it would answer with something else."""
+    assert "stream" == refusal("translate", stream="true").param
 
 
 def test_our_own_fields_go_into_the_options() -> None:

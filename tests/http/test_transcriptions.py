@@ -55,6 +55,7 @@ def test_a_warning_is_in_a_header_in_every_format(
 ) -> None:
     """Subtitles have no place for it."""
     warnings = ("audio_truncated", "audio_damaged")
+    bench.loader.warnings = warnings
     bench.transcriber.transcript = replace(TRANSCRIPT, warnings=warnings)
     response = post(bench, ("response_format", response_format), FILE)
 

@@ -1,11 +1,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
+from server.audio.features import log_mel
+from server.audio.windows import cut, levels
 from server.engines.fake import FakeEngine, byte_tokenizer
 from server.errors import DeadlineExceeded, EngineError
 from server.scheduler import Scheduler
@@ -15,6 +17,7 @@ from server.types import (
     Audio,
     GenerationRequest,
     Hypothesis,
+    Segment,
     Transcript,
     TranscriptionOptions,
 )
@@ -216,3 +219,59 @@ def test_cancelling_frees_the_engine() -> None:
     asyncio.run(story())
     fake.close(1)
     assert len(fake.requests) <= 2
+
+
+def _told(
+    script: Callable[[GenerationRequest], Hypothesis], audio: Audio, options: TranscriptionOptions
+) -> tuple[list[tuple[float, str]], Transcript]:
+    """What is told of a transcription, each with the seconds since its start."""
+    fake = FakeEngine(script)
+    told: list[tuple[float, str]] = []
+    started = time.monotonic()
+
+    def tell(segments: Sequence[Segment]) -> None:
+        text = "".join(segment.text for segment in segments)
+        told.append((time.monotonic() - started, text))
+
+    async def story() -> Transcript:
+        transcriber = Transcriber(Scheduler(fake), TOKENIZER)
+        return await transcriber.transcribe(audio, options, on_segments=tell)
+
+    try:
+        return told, asyncio.run(story())
+    finally:
+        fake.close(1)
+
+
+def test_segments_are_told_in_order_as_soon_as_all_before_them_are_done() -> None:
+    """A slow first window holds back the others, and nothing else does."""
+    slow = 0.6
+    texts: dict[bytes, str] = {}
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        assert request.features is not None
+        first = bool(np.array_equal(request.features, firsts[0]))
+        time.sleep(slow if first else slow / 10)
+        return _says(texts.setdefault(request.features.tobytes(), f" n{len(texts)}"))
+
+    audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
+    firsts = [log_mel(audio.samples(0, cut(levels(audio.pcm), len(audio.pcm))[0].end), 80)]
+    told, transcript = _told(script, audio, PORTUGUESE)
+    assert transcript.text == "".join(text for _, text in told).strip()
+    assert 5 == len(transcript.segments)
+    assert told[0][0] >= slow
+    assert [1, 4] == [text.count("n") for _, text in told]
+
+
+def test_accurate_mode_tells_each_window() -> None:
+    """Its one span is as long as the recording: nobody wants to wait for all of it."""
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        time.sleep(0.1)
+        return Hypothesis((_at(0), *TOKENIZER.encode(" parte"), _at(30)), -1.0)
+
+    options = TranscriptionOptions(language="pt", mode="accurate")
+    told, transcript = _told(script, _sound(90.0), options)
+    assert [" parte"] * 3 == [text for _, text in told if text]
+    assert "parte parte parte" == transcript.text
+    assert told[0][0] < told[-1][0] - 0.15
