@@ -20,6 +20,7 @@ import numpy as np
 import structlog
 
 from server.access.keys import Keyring, KeyringError
+from server.admission import Admission, Bounds
 from server.app import create_app
 from server.audio.loader import Loader, SandboxUnavailable
 from server.decoding.tokenizer import Tokenizer
@@ -31,7 +32,7 @@ from server.http.parts import Transcriber as AnyTranscriber
 from server.http.probes import Readiness
 from server.http.protocol import make_config
 from server.observe import logs
-from server.scheduler import Admission, Scheduler
+from server.scheduler import Scheduler
 from server.settings import EXIT_CONFIG, Settings, SettingsError
 from server.transcribe import Transcriber
 from server.types import SAMPLE_RATE, Audio, TranscriptionOptions
@@ -146,7 +147,7 @@ async def serve(settings: Settings, keyring: Keyring, load: LoadModel) -> int:
         raise ConfigError([f"SUSSURRO_SANDBOX is `required`: {error}"]) from None
     transcribers: dict[str, AnyTranscriber] = {}
     models = Models(settings.models, transcribers)
-    admission = Admission(settings.max_requests)
+    admission = Admission(Bounds.of(settings))
     readiness = Readiness(models, loader, admission)
     app = create_app(
         settings,

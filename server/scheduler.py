@@ -1,12 +1,13 @@
-"""Who goes next: admission of requests, and turns among those that were admitted.
+"""Who goes next: turns among keys, then among the requests of a key, by seconds of audio.
 
-Knows: how many places the engine has, which request waits for one.
+Knows: how much the engine can have at once, who waits for it, who has had how much.
 Must not know: what a window holds, HTTP. Lives on one event loop; nothing here blocks or locks.
 """
 
 import asyncio
+import heapq
 import itertools
-from collections import deque
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -14,128 +15,181 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from server.engines.base import Engine
-from server.errors import Draining, Overloaded
 
 Result = TypeVar("Result")
 
+QUANTUM = 30.0
+"""Audio seconds that a request may be ahead of its key's others: one full window."""
 
-class Admission:
-    """A bound on transcriptions at once, waiting ones included; closed while draining."""
 
-    def __init__(self, max_requests: int) -> None:
-        self._max_requests = max_requests
-        self._draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self.active = 0
+@dataclass(order=True, slots=True)
+class Waiting:
+    """A call that waits for the engine; the earliest part of a recording goes first."""
 
-    @contextmanager
-    def enter(self) -> Iterator[None]:
-        """A place for one request, from before its body is read until it is answered.
+    position: int
+    number: int
+    size: float = field(compare=False)
+    charge: float = field(compare=False)
+    granted: "asyncio.Future[None]" = field(compare=False)
 
-        Raises:
-            Draining: the server is about to stop.
-            Overloaded: every place is taken.
-        """
-        if self._draining:
-            raise Draining("The server is restarting. Try again in a moment.", retry_after=5)
-        if self.active >= self._max_requests:
-            raise Overloaded("The server is at its limit. Try again in a moment.", retry_after=5)
-        self.active += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self.active -= 1
-            if not self.active:
-                self._idle.set()
 
-    def drain(self) -> None:
-        """Let nobody in from now on."""
-        self._draining = True
+@dataclass(eq=False, slots=True)
+class Share:
+    """One key: the audio seconds that it was given, and the point that its requests are at."""
 
-    @property
-    def draining(self) -> bool:
-        """Whether the door is closed."""
-        return self._draining
-
-    async def idle(self) -> None:
-        """Return when no request is active."""
-        await self._idle.wait()
+    turns: int = 0
+    served: float = 0.0
+    reached: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
 class Turn:
-    """One request's place in the round; its windows wait here for the engine."""
+    """One request: what it was given, and its calls that wait.
+
+    `queue_s` adds up what its calls have waited here; calls that wait side by side count each.
+    """
 
     request_id: int
     deadline: float | None
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    share: Share
+    audio_s: float
+    served: float = 0.0
+    queue_s: float = 0.0
+    waiting: list[Waiting] = field(default_factory=list)
+
+    @property
+    def rank(self) -> tuple[float, float, float, int]:
+        """The least goes next: the key that was given least, then the request that was.
+
+        Requests of a key within the same `QUANTUM` go shortest first, then in order of arrival:
+        fifty short ones are finished one after the other and not all at the end.
+        """
+        return (self.share.served, self.served // QUANTUM, self.audio_s, self.request_id)
 
 
 class Scheduler:
-    """Gives the engine's places to requests in turn, one window each.
+    """Gives the engine's places to the calls of all requests, one at a time.
 
-    At most `max_in_flight` windows are with the engine, so that a long recording's windows
-    never stand in front of a short one's.
+    This is deficit round robin without a fixed round: every call is charged its audio seconds,
+    and whoever was charged least goes next. Who was idle starts where the others are, so that
+    time without requests is no credit.
+
+    No more is with the engine than it can work on (`EngineInfo.max_in_flight` and `.._s`), so a
+    long recording's windows never stand in front of a short one's.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self.engine = engine
-        self._free = engine.info.max_in_flight
-        self._round: deque[Turn] = deque()
-        self._ids = itertools.count(1)
+        self._clock = clock
+        self._in_flight = 0
+        self._in_flight_s = 0.0
+        self._reached = 0.0
+        self._shares: dict[str, Share] = {}
+        self._backlog: set[Turn] = set()
+        self._numbers = itertools.count(1)
 
     @contextmanager
-    def turn(self, deadline: float | None = None) -> Iterator[Turn]:
-        """A new request; leaving the context drops whatever it still has in the engine."""
-        turn = Turn(next(self._ids), deadline)
+    def turn(
+        self, deadline: float | None = None, *, key_id: str = "", audio_s: float = 0.0
+    ) -> Iterator[Turn]:
+        """A new request; leaving the context drops whatever it still has here and in the engine.
+
+        Args:
+            deadline: an instant of `time.monotonic()`, for the engine.
+            key_id: requests of one key share its turns.
+            audio_s: the recording's length.
+        """
+        share = self._shares.setdefault(key_id, Share())
+        share.turns += 1
+        turn = Turn(next(self._numbers), deadline, share, audio_s)
         try:
             yield turn
         finally:
+            self._backlog.discard(turn)
+            share.turns -= 1
+            if not share.turns:
+                del self._shares[key_id]
             self.engine.cancel(turn.request_id)
 
-    async def run(self, turn: Turn, call: Callable[[], Future[Result]]) -> Result:
+    async def run(
+        self,
+        turn: Turn,
+        call: Callable[[], Future[Result]],
+        *,
+        size: float = 0.0,
+        charge: float = 0.0,
+        position: int = 0,
+    ) -> Result:
         """Wait for this request's turn, then for the engine.
 
         `call` starts the engine's work. Cancelling gives the place back, at once if the engine
         has not begun, else when it has finished the batch.
+
+        Args:
+            turn: the request.
+            call: returns the engine's future.
+            size: audio seconds of the call's window.
+            charge: what it counts for the request's and its key's share.
+            position: where in the recording it is; less goes first.
         """
-        await self._place(turn)
+        await self._place(turn, size, charge, position)
         try:
             future = call()
         except BaseException:
-            self._release()
+            self._release(size)
             raise
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: _call_soon(loop, self._release))
+        future.add_done_callback(lambda _: _call_soon(loop, lambda: self._release(size)))
         return await asyncio.wrap_future(future)
 
-    async def _place(self, turn: Turn) -> None:
+    async def _place(self, turn: Turn, size: float, charge: float, position: int) -> None:
         granted = asyncio.get_running_loop().create_future()
-        if not turn.waiting:
-            self._round.append(turn)
-        turn.waiting.append(granted)
+        heapq.heappush(turn.waiting, Waiting(position, next(self._numbers), size, charge, granted))
+        # Who was idle has no claim on the past.
+        turn.share.served = max(turn.share.served, self._reached)
+        turn.served = max(turn.served, turn.share.reached // QUANTUM * QUANTUM)
+        self._backlog.add(turn)
+        asked = self._clock()
         self._grant()
         try:
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self._release()
+                self._release(size)
             raise
+        finally:
+            turn.queue_s += self._clock() - asked
 
     def _grant(self) -> None:
-        while self._free and self._round:
-            turn = self._round.popleft()
-            granted = turn.waiting.popleft()
-            if turn.waiting:
-                self._round.append(turn)
-            if not granted.done():
-                self._free -= 1
-                granted.set_result(None)
+        while (turn := self._next()) and self._fits(turn.waiting[0].size):
+            waiting = heapq.heappop(turn.waiting)
+            self._in_flight += 1
+            self._in_flight_s += waiting.size
+            self._reached, turn.share.reached = turn.share.served, turn.served
+            turn.share.served += waiting.charge
+            turn.served += waiting.charge
+            waiting.granted.set_result(None)
 
-    def _release(self) -> None:
-        self._free += 1
+    def _next(self) -> Turn | None:
+        """Whose turn it is; forgets those who left and those who wait no more."""
+        for turn in list(self._backlog):
+            while turn.waiting and turn.waiting[0].granted.done():
+                heapq.heappop(turn.waiting)
+            if not turn.waiting:
+                self._backlog.remove(turn)
+        return min(self._backlog, key=lambda turn: turn.rank, default=None)
+
+    def _fits(self, size: float) -> bool:
+        """Whether the engine can take that much more. An idle one takes anything."""
+        if not self._in_flight:
+            return True
+        info = self.engine.info
+        room = self._in_flight_s + size <= info.max_in_flight_s
+        return room and self._in_flight < info.max_in_flight
+
+    def _release(self, size: float) -> None:
+        self._in_flight -= 1
+        self._in_flight_s = self._in_flight_s - size if self._in_flight else 0.0
         self._grant()
 
 

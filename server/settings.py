@@ -154,7 +154,29 @@ class Settings:
         "streamed one.",
     )
     max_requests: int = Field(
-        64, ge=1, le=10_000, description="Transcriptions at once, waiting ones included; then 503."
+        64, ge=1, le=10_000, description="Transcriptions at once; then requests wait, or get 503."
+    )
+    max_requests_per_key: int = Field(
+        48,
+        ge=1,
+        le=10_000,
+        description="Transcriptions at once for one API key, and as many may wait; then 429.",
+    )
+    max_queued_audio_seconds: float = Field(
+        36_000.0,
+        gt=0,
+        description="Audio in admitted requests that is still to be done, in seconds; then "
+        "recordings wait, or get 503.",
+    )
+    max_queue_wait: float = Field(
+        30.0,
+        ge=0,
+        le=3_600,
+        description="Longest time that a request waits to be admitted, in seconds; 0 refuses at "
+        "once.",
+    )
+    max_waiting: int = Field(
+        256, ge=0, le=10_000, description="Requests that wait for a place; further ones get 503."
     )
     max_loads: int = Field(2, ge=1, le=64, description="Media files decoded at once; others wait.")
     drain_grace: float = Field(

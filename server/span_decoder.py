@@ -69,6 +69,7 @@ class SpanDecoder:
             after = [SpeechSegment(end, stretch.end)] if end < stretch.end else []
             if job.is_silent(stretch.start, end):
                 todo = after + todo
+                job.on_progress((end - stretch.start) / SAMPLE_RATE)
                 continue
             window = await self._windows.window(job, stretch.start, end)
             language = await self._language(job, window)
@@ -78,6 +79,7 @@ class SpanDecoder:
             else:
                 found, after = await self._by_alignment(job, window, language, context)
             todo = [rest for rest in after if rest.start < rest.end] + todo
+            job.on_progress((end - stretch.start) / SAMPLE_RATE)
             kept = [segment for segment in found if await self._is_said(job, segment)]
             segments += kept
             if kept:

@@ -24,6 +24,7 @@ from server.segment_order import SegmentOrder
 from server.span_decoder import N_SAMPLES, SpanDecoder
 from server.types import (
     Audio,
+    OnProgress,
     OnSegments,
     Segment,
     SpeechSegment,
@@ -34,6 +35,10 @@ from server.window_decoder import Job, WindowDecoder
 
 MAX_VOTES = 3
 """Windows whose language is looked at before the first one is decoded."""
+
+
+def _ignore(_audio_s: float) -> None:
+    """For those who do not ask how far a transcription is."""
 
 
 class Transcriber:
@@ -50,12 +55,14 @@ class Transcriber:
         """The model that answers."""
         return self._scheduler.engine
 
-    async def transcribe(
+    async def transcribe(  # noqa: PLR0913 - all by name
         self,
         audio: Audio,
         options: TranscriptionOptions,
         *,
         deadline: float | None = None,
+        key_id: str = "",
+        on_progress: OnProgress | None = None,
         on_segments: OnSegments | None = None,
     ) -> Transcript:
         """Transcribe or translate a whole recording. Cancelling frees all that it holds.
@@ -64,6 +71,8 @@ class Transcriber:
             audio: the recording.
             options: what the caller asked for; `language` None means to detect it.
             deadline: an instant of `time.monotonic()`.
+            key_id: who asks: requests of one key share its turns.
+            on_progress: is told each stretch of audio that is done with.
             on_segments: told the transcript's segments as they come, on the event loop.
 
         Raises:
@@ -73,8 +82,10 @@ class Transcriber:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             async with asyncio.timeout(left):
-                with self._scheduler.turn(deadline) as turn:
-                    return await self._transcribe(audio, options, turn, on_segments)
+                with self._scheduler.turn(deadline, key_id=key_id, audio_s=audio.duration) as turn:
+                    return await self._transcribe(
+                        audio, options, turn, on_progress or _ignore, on_segments
+                    )
         except TimeoutError:
             raise DeadlineExceeded("The transcription took longer than its limit.") from None
 
@@ -83,13 +94,14 @@ class Transcriber:
         audio: Audio,
         options: TranscriptionOptions,
         turn: Turn,
+        on_progress: OnProgress,
         on_segments: OnSegments | None,
     ) -> Transcript:
         level = await asyncio.to_thread(levels, audio.pcm)
         spans = [SpeechSegment(0, len(audio.pcm))]
         if options.mode == "fast":
             spans = await asyncio.to_thread(cut, level, len(audio.pcm))
-        job = Job(audio, level, options, turn)
+        job = Job(audio, level, options, turn, on_progress)
         spans = [span for span in spans if not job.is_silent(span.start, span.end)]
         job.language = options.language or await self._detect_language(job, spans)
 

@@ -263,6 +263,10 @@ OnSegments: TypeAlias = Callable[[Sequence[Segment]], None]
 """Is told a transcript's segments in their order, as soon as nothing can come before them."""
 
 
+OnProgress: TypeAlias = Callable[[float], None]
+"""Is told each stretch of audio that is done with, in seconds; they come in any order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """A stretch whose text was left out, in seconds of the recording, and why."""

@@ -34,12 +34,16 @@ from server.types import (
     Encoded,
     GenerationRequest,
     LanguageDetection,
+    OnProgress,
     TranscriptionOptions,
     TranscriptionStats,
     Window,
 )
 
 HOP = SAMPLE_RATE // FRAMES_PER_SECOND
+
+ENCODE, DECODE, ALIGN = 0.5, 0.4, 0.1
+"""What a call counts for a caller's share, by second of audio: roughly what it costs on a CPU."""
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ class Job:
     level: Decibels
     options: TranscriptionOptions
     turn: Turn
+    on_progress: OnProgress
     language: str = ""
     stats: TranscriptionStats = field(default_factory=TranscriptionStats)
     dropped: list[Dropped] = field(default_factory=list)
@@ -110,7 +115,11 @@ class WindowDecoder:
             deadline=job.turn.deadline,
         )
         detection = await self._scheduler.run(
-            job.turn, lambda: self.engine.detect_language(request)
+            job.turn,
+            lambda: self.engine.detect_language(request),
+            size=window.duration,
+            charge=0.0 if request.encoded is not None else ENCODE * window.duration,
+            position=window.start,
         )
         job.encoded[window.start, window.end] = detection.encoded
         return detection
@@ -147,7 +156,7 @@ class WindowDecoder:
                 encoded=encoded,
                 deadline=job.turn.deadline,
             )
-            attempt = await self._generate(job, request, language)
+            attempt = await self._generate(job, request, window, language)
             encoded = attempt.encoded
             if not attempts and is_suspect(attempt, job.options):
                 attempt = await self._judge(job, window, attempt)
@@ -167,9 +176,15 @@ class WindowDecoder:
         return replace(attempt, dropped=reason)
 
     async def _generate(
-        self, job: Job, request: GenerationRequest, language: str
+        self, job: Job, request: GenerationRequest, window: Window, language: str
     ) -> DecodingResult:
-        generation = await self._scheduler.run(job.turn, lambda: self.engine.generate(request))
+        generation = await self._scheduler.run(
+            job.turn,
+            lambda: self.engine.generate(request),
+            size=window.duration,
+            charge=(DECODE if request.encoded is not None else ENCODE + DECODE) * window.duration,
+            position=window.start,
+        )
         job.stats = replace(
             job.stats,
             queue_s=job.stats.queue_s + generation.queue_s,
@@ -204,5 +219,11 @@ class WindowDecoder:
             encoded=result.encoded,
             deadline=job.turn.deadline,
         )
-        alignment = await self._scheduler.run(job.turn, lambda: self.engine.align(request))
+        alignment = await self._scheduler.run(
+            job.turn,
+            lambda: self.engine.align(request),
+            size=window.duration,
+            charge=ALIGN * window.duration,
+            position=window.start,
+        )
         return place_words(alignment, text_tokens, result.language, self._tokenizer)

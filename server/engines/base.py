@@ -4,6 +4,7 @@ Knows: log-mel in, token ids out.
 Must not know: HTTP, media, VAD, text, formats.
 """
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from server.types import (
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What is loaded. `max_in_flight` is how many windows are worth submitting at once."""
+    """What is loaded.
+
+    `max_in_flight` is how many windows are worth submitting at once, `max_in_flight_s` how many
+    seconds of audio in them: what waits inside an engine can no longer be overtaken.
+    """
 
     name: str
     model: str
@@ -28,6 +33,7 @@ class EngineInfo:
     languages: Sequence[str]
     max_in_flight: int
     seedable: bool
+    max_in_flight_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

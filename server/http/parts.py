@@ -5,11 +5,11 @@ Must not know: which classes stand behind them; tests put small ones there.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias
 
 from server.engines.base import Engine
-from server.types import Audio, OnSegments, Transcript, TranscriptionOptions
+from server.types import Audio, OnProgress, OnSegments, Transcript, TranscriptionOptions
 
 Message: TypeAlias = dict[str, Any]
 Scope: TypeAlias = dict[str, Any]
@@ -26,17 +26,20 @@ class Transcriber(Protocol):
         """The engine beneath."""
         ...
 
-    async def transcribe(
+    async def transcribe(  # noqa: PLR0913 - all by name
         self,
         audio: Audio,
         options: TranscriptionOptions,
         *,
         deadline: float | None = None,
+        key_id: str = "",
+        on_progress: OnProgress | None = None,
         on_segments: OnSegments | None = None,
     ) -> Transcript:
         """The transcript; ends soon after it is cancelled. `deadline` is on `time.monotonic`.
 
-        `on_segments` is told its segments in order, as soon as they are settled.
+        `key_id` is whose turn it takes; `on_progress` is told stretches that are done,
+        `on_segments` its segments in order, as soon as they are settled.
         """
         ...
 
@@ -58,11 +61,23 @@ class AudioLoader(Protocol):
         ...
 
 
-class Admission(Protocol):
-    """A bounded number of transcriptions at once, waiting ones included."""
+class Place(Protocol):
+    """One request's place in the server."""
 
-    def enter(self) -> AbstractContextManager[None]:
-        """A place; raises Overloaded or Draining."""
+    async def hold(self, audio_s: float) -> None:
+        """Wait a little for room for its audio; raises Overloaded."""
+        ...
+
+    def progress(self, audio_s: float) -> None:
+        """So many more seconds of its audio are done."""
+        ...
+
+
+class Admission(Protocol):
+    """A bounded number of transcriptions at once, and of audio in them."""
+
+    def enter(self, key_id: str) -> AbstractAsyncContextManager[Place]:
+        """A place, perhaps after a short wait; raises RateLimited, Overloaded or Draining."""
         ...
 
     def drain(self) -> None:

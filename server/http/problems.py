@@ -44,6 +44,7 @@ def render(error: ServerError) -> Problem:
         headers["www-authenticate"] = 'Bearer realm="sussurro"'
     if error.retry_after is not None:
         headers["retry-after"] = str(max(error.retry_after, 1))
+        headers["x-should-retry"] = "true"  # OpenAI's SDKs follow it before their own rules
     return Problem(error.status, headers, json.dumps({"error": fields}).encode())
 
 

@@ -24,7 +24,7 @@ from server.http.exchange import Exchange, caller_of, exchange_of
 from server.http.forms import Form, check_media_type, read_form
 from server.http.models import Models
 from server.http.options import Wanted
-from server.http.parts import Admission, AudioLoader, Transcriber
+from server.http.parts import Admission, AudioLoader, Place, Transcriber
 from server.http.spool import Spool, Spools
 from server.observe.logs import RequestRecord
 from server.types import Audio, OnSegments, Segment, Task, Transcript, TranscriptionOptions
@@ -59,26 +59,35 @@ class Transcriptions:
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Audio in, text out."""
         exchange = exchange_of(req)
+        key_id = caller_of(req).key_id
         require(caller_of(req), self._task)
         content_type = check_media_type(req.content_type)
         self._service.models.find(None)  # while models load, refuse before the upload
-        with self._service.admission.enter():
-            async with self._service.spools.open() as spool:
-                form = await self._upload(exchange, content_type, spool)
-                wanted, model = self._options(form, exchange.record)
-                async with (
-                    _deadline(self._service.request_timeout) as deadline,
-                    exchange.answer.kept_alive(self._early(wanted)) as push,
-                ):
-                    audio = await self._load(spool, exchange)
-                    await spool.close()
-                    transcript = await model.transcribe(
-                        audio, wanted.options, deadline=deadline, on_segments=_teller(wanted, push)
-                    )
-                    _note(exchange.record, transcript)
-                    resp.data, resp.content_type = await self._body(transcript, wanted)
-                    if wanted.stream:
-                        exchange.answer.headers += UNBUFFERED
+        async with (
+            self._admit(exchange.record, key_id) as place,
+            self._service.spools.open() as spool,
+        ):
+            form = await self._upload(exchange, content_type, spool)
+            wanted, model = self._options(form, exchange.record)
+            async with (
+                _deadline(self._service.request_timeout) as deadline,
+                exchange.answer.kept_alive(self._early(wanted)) as push,
+            ):
+                audio = await self._load(spool, exchange)
+                await spool.close()
+                await _hold(place, exchange.record)
+                transcript = await model.transcribe(
+                    audio,
+                    wanted.options,
+                    deadline=deadline,
+                    key_id=key_id,
+                    on_progress=place.progress,
+                    on_segments=_teller(wanted, push),
+                )
+                _note(exchange.record, transcript)
+                resp.data, resp.content_type = await self._body(transcript, wanted)
+                if wanted.stream:
+                    exchange.answer.headers += UNBUFFERED
 
     def _early(self, wanted: Wanted) -> Early:
         """How the answer may begin before it is known; the upload has just ended.
@@ -104,6 +113,14 @@ class Transcriptions:
             cue_limits=self._service.cue_limits,
             show_dropped=wanted.show_dropped,
         )
+
+    @asynccontextmanager
+    async def _admit(self, record: RequestRecord, key_id: str) -> AsyncIterator[Place]:
+        """A place in the server; how long it took to get one is for the log."""
+        started = time.monotonic()
+        async with self._service.admission.enter(key_id) as place:
+            record.wait_s = time.monotonic() - started
+            yield place
 
     async def _upload(self, exchange: Exchange, content_type: str, spool: Spool) -> Form:
         """The form, once all of it has arrived."""
@@ -167,6 +184,13 @@ async def _deadline(seconds: float) -> AsyncIterator[float]:
         raise DeadlineExceeded(
             f"The transcription took longer than {seconds:g} s. Send a shorter recording."
         ) from None
+
+
+async def _hold(place: Place, record: RequestRecord) -> None:
+    """Room for the audio, now that its length is known."""
+    started = time.monotonic()
+    await place.hold(record.audio_s or 0.0)
+    record.wait_s = (record.wait_s or 0.0) + time.monotonic() - started
 
 
 def _teller(wanted: Wanted, push: Callable[[bytes], None]) -> OnSegments | None:

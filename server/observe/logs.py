@@ -40,6 +40,7 @@ class RequestRecord:
     upload_bytes: int = 0
     upload_s: float | None = None
     load_s: float | None = None
+    wait_s: float | None = None
     audio_s: float | None = None
     windows: int | None = None
     fallbacks: int | None = None

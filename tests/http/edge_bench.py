@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 
 from server.access.keys import Keyring, new_key
+from server.admission import Admission, Bounds
 from server.app import create_app
 from server.engines.base import EngineInfo, EngineStats
 from server.http.listener import Listener, listen
@@ -29,11 +30,11 @@ from server.http.models import Models
 from server.http.probes import Readiness
 from server.http.protocol import make_config
 from server.observe import logs
-from server.scheduler import Admission
 from server.settings import Settings
 from server.types import (
     SAMPLE_RATE,
     Audio,
+    OnProgress,
     OnSegments,
     Segment,
     Transcript,
@@ -89,18 +90,20 @@ class StubTranscriber:
         self.started = threading.Event()
         self.cancelled = threading.Event()
         self.options: TranscriptionOptions | None = None
-        self.on_segments: OnSegments | None = None
+        self.key_id = ""
 
     async def transcribe(
         self,
         audio: Audio,
         options: TranscriptionOptions,
         *,
+        deadline: float | None = None,
+        key_id: str = "",
+        on_progress: OnProgress | None = None,
         on_segments: OnSegments | None = None,
-        **_others: Any,
     ) -> Transcript:
         """The transcript, in the task that was asked for."""
-        self.options, self.on_segments = options, on_segments
+        self.options, self.key_id = options, key_id
         self.started.set()
         try:
             while self.hold:
@@ -179,7 +182,7 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
     transcriber, loader = StubTranscriber(), StubLoader()
     transcribers: dict[str, Any] = {"base": transcriber}
     models = Models(settings.models, transcribers)
-    admission = Admission(settings.max_requests)
+    admission = Admission(Bounds.of(settings))
     readiness = Readiness(models, loader, admission)
     app = create_app(
         settings,

@@ -129,17 +129,6 @@ def test_the_deadline_ends_a_transcription(bench: Bench) -> None:
     assert 0 == bench.admission.active
 
 
-def test_a_full_server_refuses_before_the_upload(bench: Bench) -> None:
-    """503 with a time to come back; nothing is read."""
-    bench = build(bench.settings.spool_dir, max_requests=1)
-    with bench.admission.enter():
-        response = post(bench, FILE)
-
-    assert (503, "overloaded") == (response.status_code, error_of(response)["code"])
-    assert int(response.headers["retry-after"]) >= 1
-    assert [] == bench.loader.uploads
-
-
 @pytest.mark.parametrize("bad", [False, True])
 def test_the_place_is_given_back(bench: Bench, bad: bool) -> None:
     """After an answer and after an error."""

@@ -1,18 +1,21 @@
 import asyncio
+import heapq
+import itertools
+import math
 from concurrent.futures import Future
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 
-from server.errors import Draining, Overloaded
-from server.scheduler import Admission, Scheduler
+from server.scheduler import Scheduler
 
 
 class ManualEngine:
     """Futures that the test ends by hand."""
 
-    def __init__(self, max_in_flight: int) -> None:
-        self.info = SimpleNamespace(max_in_flight=max_in_flight)
+    def __init__(self, max_in_flight: int, max_in_flight_s: float = math.inf) -> None:
+        self.info = SimpleNamespace(max_in_flight=max_in_flight, max_in_flight_s=max_in_flight_s)
         self.started: list[tuple[str, Future[str]]] = []
         self.cancelled: list[int] = []
 
@@ -30,7 +33,7 @@ class ManualEngine:
 
 
 async def _settle() -> None:
-    for _ in range(5):
+    for _ in range(20):
         await asyncio.sleep(0)
 
 
@@ -43,7 +46,9 @@ def test_requests_take_turns() -> None:
         with scheduler.turn() as long, scheduler.turn() as short:
             windows = [("long", long)] * 3 + [("short", short)] * 2
             tasks = [
-                asyncio.create_task(scheduler.run(turn, lambda name=name: engine.start(name)))
+                asyncio.create_task(
+                    scheduler.run(turn, lambda name=name: engine.start(name), charge=30)
+                )
                 for name, turn in windows
             ]
             for count in range(1, 6):
@@ -51,7 +56,7 @@ def test_requests_take_turns() -> None:
                 assert count == len(engine.started)
                 engine.started[-1][1].set_result("done")
             assert ["done"] * 5 == await asyncio.gather(*tasks)
-        assert ["long", "long", "short", "long", "short"] == engine.names
+        assert ["long", "short", "long", "short", "long"] == engine.names
         assert [2, 1] == engine.cancelled
 
     asyncio.run(story())
@@ -127,20 +132,197 @@ def test_a_call_that_fails_gives_its_place_back() -> None:
     asyncio.run(story())
 
 
-def test_admission_is_bounded_and_closes_for_good() -> None:
-    """One more than the bound is 503; after drain nobody gets in, and idle tells when all left."""
+def test_no_more_audio_is_with_the_engine_than_it_can_work_on() -> None:
+    """Three full windows do not fit into 60 s, six short ones and a full one do."""
 
     async def story() -> None:
-        admission = Admission(1)
-        with admission.enter():
-            with pytest.raises(Overloaded) as caught, admission.enter():
-                pass
-            assert caught.value.retry_after
-            admission.drain()
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(admission.idle(), 0.01)
-        await asyncio.wait_for(admission.idle(), 1)
-        with pytest.raises(Draining), admission.enter():
-            pass
+        for sizes, expected in (([30.0] * 3, 2), ([5.0] * 6 + [30.0] * 2, 7), ([90.0, 1.0], 1)):
+            engine = ManualEngine(8, max_in_flight_s=60)
+            scheduler = Scheduler(engine)
+            with scheduler.turn() as turn:
+                tasks = [
+                    asyncio.create_task(
+                        scheduler.run(turn, lambda e=engine: e.start("window"), size=size)
+                    )
+                    for size in sizes
+                ]
+                await _settle()
+                assert expected == len(engine.started)
+                for ended in range(len(sizes)):
+                    await _settle()
+                    engine.started[ended][1].set_result("done")
+                await asyncio.gather(*tasks)
 
     asyncio.run(story())
+
+
+def test_the_beginning_of_a_recording_goes_first() -> None:
+    """A window's second call does not wait behind the first ones of all later windows."""
+
+    async def story() -> None:
+        engine = ManualEngine(1)
+        scheduler = Scheduler(engine)
+        with scheduler.turn() as turn:
+
+            async def window(position: int) -> None:
+                for step in ("generate", "align"):
+                    name = f"{step} {position}"
+                    await scheduler.run(
+                        turn, lambda name=name: engine.start(name), position=position
+                    )
+
+            tasks = [asyncio.create_task(window(position)) for position in (0, 1, 2)]
+            for ended in range(6):
+                await _settle()
+                engine.started[ended][1].set_result("done")
+            await asyncio.gather(*tasks)
+        assert ["0", "1", "0", "1", "2", "2"] == [name.split()[1] for name in engine.names]
+
+    asyncio.run(story())
+
+
+def test_the_wait_for_a_turn_is_counted() -> None:
+    """By the scheduler's clock, apart from what the engine takes."""
+
+    async def story() -> None:
+        now = 0.0
+        engine = ManualEngine(1)
+        scheduler = Scheduler(engine, lambda: now)
+        with scheduler.turn() as first, scheduler.turn() as second:
+            tasks = [
+                asyncio.create_task(scheduler.run(turn, lambda: engine.start("window")))
+                for turn in (first, second)
+            ]
+            await _settle()
+            now = 7.0
+            engine.started[0][1].set_result("done")
+            await _settle()
+            now = 20.0
+            engine.started[1][1].set_result("done")
+            await asyncio.gather(*tasks)
+            assert (0.0, 7.0) == (first.queue_s, second.queue_s)
+
+    asyncio.run(story())
+
+
+@dataclass
+class Recording:
+    """A request in the simulation: its key, when it comes, and its windows' seconds."""
+
+    name: str
+    key_id: str
+    windows: list[float]
+    arrives: float = 0.0
+
+
+class Simulation:
+    """Requests on a pretended engine that takes a tenth of each window's seconds.
+
+    The clock is a number, so ten hours of audio pass in a moment, each time in the same way.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.now = 0.0
+        self.busy: list[tuple[float, int, Future[str]]] = []
+        self.done: dict[str, float] = {}
+        self.served: dict[str, float] = {}
+        self.engine = ManualEngine(8 * workers, max_in_flight_s=30.0 * workers)
+        self.scheduler = Scheduler(self.engine, lambda: self.now)
+        self._numbers = itertools.count()
+
+    def run(self, recordings: list[Recording], until: float = 1e9) -> dict[str, float]:
+        """Seconds from arrival to end, by name, of those that ended."""
+        asyncio.run(self._story(recordings, until))
+        arrived = {recording.name: recording.arrives for recording in recordings}
+        return {name: ended - arrived[name] for name, ended in self.done.items()}
+
+    async def _story(self, recordings: list[Recording], until: float) -> None:
+        tasks = [asyncio.create_task(self._request(recording)) for recording in recordings]
+        await _settle()
+        while self.busy and self.now < until:
+            self.now, _, future = heapq.heappop(self.busy)
+            future.set_result("")
+            await _settle()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _after(self, seconds: float) -> Future[str]:
+        future: Future[str] = Future()
+        heapq.heappush(self.busy, (self.now + seconds, next(self._numbers), future))
+        return future
+
+    async def _request(self, recording: Recording) -> None:
+        await asyncio.wrap_future(self._after(recording.arrives))
+        audio_s = sum(recording.windows)
+        with self.scheduler.turn(key_id=recording.key_id, audio_s=audio_s) as turn:
+
+            async def window(position: int, seconds: float) -> None:
+                # As the decoder does: language, text, words.
+                for part in (0.5, 0.4, 0.1):
+                    await self.scheduler.run(
+                        turn,
+                        lambda part=part: self._after(seconds * 0.1 * part),
+                        size=seconds,
+                        charge=seconds * part,
+                        position=position,
+                    )
+                self.served[recording.key_id] = self.served.get(recording.key_id, 0) + seconds
+
+            async with asyncio.TaskGroup() as group:
+                for position, seconds in enumerate(recording.windows):
+                    group.create_task(window(position, seconds))
+        self.done[recording.name] = self.now
+
+
+def _recordings(name: str, key_id: str, count: int, windows: list[float]) -> list[Recording]:
+    return [Recording(f"{name} {index}", key_id, windows) for index in range(count)]
+
+
+def test_keys_get_the_same_however_many_requests_they_have() -> None:
+    """A bulk import of forty files and a single meeting of another key get half each."""
+    simulation = Simulation(workers=2)
+    recordings = _recordings("import", "a", 40, [30.0] * 20)
+    simulation.run([*recordings, Recording("meeting", "b", [30.0] * 240)], until=500)
+    assert 1.0 == pytest.approx(simulation.served["a"] / simulation.served["b"], abs=0.05)
+
+
+def test_a_short_request_waits_for_what_runs_and_for_nothing_else() -> None:
+    """Ten hours of the same key are under way: 5 s of audio take a window's time, not an hour."""
+    meetings = _recordings("meeting", "a", 5, [30.0] * 240)
+    notes = [Recording(f"note {index}", "a", [5.0], 100 + 50 * index) for index in range(20)]
+    alone = Simulation(workers=2).run([Recording("note", "a", [5.0])])["note"]
+    took = Simulation(workers=2).run([*meetings, *notes], until=1200)
+    worst = max(took[note.name] for note in notes)
+    assert 0.5 == pytest.approx(alone)
+    assert worst <= alone + 3 * 1.5  # each of its three calls waits for half a window at most
+
+
+def test_fifty_notes_are_finished_one_after_the_other() -> None:
+    """From the first to the last, half are done in half of the time; and the meeting goes on."""
+    simulation = Simulation(workers=2)
+    notes = _recordings("note", "a", 50, [6.0])
+    took = simulation.run([Recording("meeting", "a", [30.0] * 100), *notes])
+    ends = sorted(took[note.name] for note in notes)
+    assert 0.5 == pytest.approx((ends[24] - ends[0]) / (ends[-1] - ends[0]), abs=0.1)
+    assert ends[-1] < took["meeting"]
+    assert 0 == simulation.scheduler._in_flight
+
+
+def test_a_stream_of_short_requests_does_not_starve_a_long_one() -> None:
+    """Another key's meeting gets its half although notes never cease."""
+    simulation = Simulation(workers=1)
+    notes = [Recording(f"note {index}", "a", [6.0], 0.5 * index) for index in range(400)]
+    simulation.run([Recording("meeting", "b", [30.0] * 200), *notes], until=200)
+    assert 0.4 < simulation.served["b"] / sum(simulation.served.values()) < 0.6
+
+
+def test_who_was_idle_has_no_credit() -> None:
+    """A key that comes late shares from now on; it does not take all to catch up."""
+    simulation = Simulation(workers=1)
+    recordings = [
+        Recording("early", "a", [30.0] * 200),
+        Recording("late", "b", [30.0] * 200, arrives=300),
+    ]
+    simulation.run(recordings, until=400)
+    assert 0.5 == pytest.approx(simulation.served["b"] / (1000), abs=0.05)
