@@ -7,7 +7,8 @@ The text of a window is decoded without timestamp tokens (ADR 8), so that segmen
 the words' own times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from server.decoding.timing import Timing
 
@@ -17,6 +18,12 @@ MAX_DURATION = 15.0
 """Seconds after which a segment is cut even inside a sentence."""
 MIN_DURATION = 1.0
 """A sentence below this goes together with its neighbour."""
+SLACK = 0.1
+"""Word times are not exact: the dip may lie this far inside a word."""
+STITCH_SECONDS = 12.0
+"""How far before its end a window may be left for the next one."""
+EDGE_SECONDS = 1.0
+"""What ends later than this before a window's end may be cut."""
 
 SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "…", ".”", '."', "?”", '?"', "!”", '!"')  # noqa: RUF001 - that is how they are written
 CLAUSE_ENDS = (",", ";", ":", "，", "、", "；", "：", "—")  # noqa: RUF001 - that is how they are written
@@ -38,6 +45,36 @@ def group_words(words: Sequence[Timing]) -> list[list[Timing]]:
             current = current[at:]
     # A break inside a sentence may leave a rest when the words end there.
     return [group for group in [*groups, current] if group]
+
+
+Dip = Callable[[float, float], tuple[float, float]]
+"""Between two instants: the quietest one, and how quiet it is, from 0 (as speech) to 1."""
+
+
+def stop_at_a_gap(words: Sequence[Timing], end: float, dip: Dip) -> tuple[int, float]:
+    """Where to leave a window in whose last seconds somebody is still speaking.
+
+    The next window starts between two words: where the sound dips, at the end of a sentence if
+    there is one, and late. A word within a second of the window's end may be cut in two, and
+    the last one may be placed too late: they are left to the next window.
+
+    Args:
+        words: the window's words, in order.
+        end: the window's end, in the words' seconds.
+        dip: finds the quietest instant.
+
+    Returns: how many words to keep, and the instant at which to go on; all of them and `end`
+        where there is no gap to choose.
+    """
+    best = (-1.0, len(words), end)
+    for index, (before, after) in enumerate(pairwise(words[:-1]), start=1):
+        late = after.start - (end - STITCH_SECONDS)
+        if late <= 0 or after.start > end - EDGE_SECONDS:
+            continue
+        at, quiet = dip(before.end - SLACK, after.start + SLACK)
+        clause = 0.3 * before.word.endswith(SENTENCE_ENDS) + 0.1 * before.word.endswith(CLAUSE_ENDS)
+        best = max(best, (quiet + clause + 0.3 * late / STITCH_SECONDS, index, at))
+    return best[1], best[2]
 
 
 def _ends_here(current: Sequence[Timing], following: Timing) -> bool:

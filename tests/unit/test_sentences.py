@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.decoding.sentences import MAX_DURATION, group_words
+from server.decoding.sentences import MAX_DURATION, group_words, stop_at_a_gap
 from server.decoding.timing import Timing
 
 
@@ -61,3 +61,33 @@ def test_every_word_is_in_exactly_one_segment(spec: list[tuple[str, float, float
     groups = group_words(words)
     assert words == [word for group in groups for word in group]
     assert all(groups)
+
+
+def _flat(start: float, end: float) -> tuple[float, float]:
+    """A place without any dip."""
+    return (start + end) / 2, 0.0
+
+
+def test_a_window_is_left_at_the_end_of_a_sentence() -> None:
+    """In its last 12 s; the words after it belong to the next window."""
+    words = _words("um dois três. quatro cinco seis sete. oito nove dez onze doze", 2.0)
+    assert (7, 14.0) == stop_at_a_gap(words, 24.0, _flat)
+
+
+def test_a_window_is_left_where_the_sound_dips() -> None:
+    """A real pause is worth more than a comma."""
+    words = _words("um dois três, quatro cinco, seis sete oito nove", 3.0)
+
+    def dip(start: float, end: float) -> tuple[float, float]:
+        return (start + end) / 2, float(start < 21.0 < end)
+
+    assert (7, 21.0) == stop_at_a_gap(words, 27.0, dip)
+
+
+def test_the_last_word_and_what_may_be_cut_are_left_to_the_next_window() -> None:
+    """Nothing is kept beyond a second before the end; with one word there is no choice."""
+    words = _words("um dois três quatro cinco seis", 5.0)
+    kept, at = stop_at_a_gap(words, 30.0, _flat)
+    assert kept <= len(words) - 2
+    assert at <= 29.0
+    assert (1, 30.0) == stop_at_a_gap(words[:1], 30.0, _flat)

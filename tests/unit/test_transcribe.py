@@ -2,6 +2,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from server.types import (
     Audio,
     GenerationRequest,
     Hypothesis,
+    Mode,
     Segment,
     Transcript,
     TranscriptionOptions,
@@ -25,6 +27,8 @@ from server.types import (
 TOKENIZER = byte_tokenizer()
 PORTUGUESE = TranscriptionOptions(language="pt")
 RANDOM = np.random.default_rng(11)
+FULL = " um dois três quatro cinco seis sete oito nove dez onze doze treze catorze quinze"
+"""Words enough for a window, so that no rest of it is without one."""
 
 
 def _sound(seconds: float, pauses: tuple[float, ...] = ()) -> Audio:
@@ -84,7 +88,7 @@ def test_a_short_recording_is_one_window_without_timestamp_tokens() -> None:
 
 def test_windows_come_back_in_order_whoever_is_first() -> None:
     """Windows are decoded side by side; the transcript is in the order of the recording."""
-    names = iter([" um", " dois", " três", " quatro", " cinco"])
+    names = iter([" um", " dois", " três", " quatro", " cinco"])  # one each
     by_window: dict[bytes, str] = {}
 
     def script(request: GenerationRequest) -> Hypothesis:
@@ -92,20 +96,20 @@ def test_windows_come_back_in_order_whoever_is_first() -> None:
         time.sleep(random.random() / 50)
         key = request.features.tobytes()
         by_window.setdefault(key, next(names))
-        return _says(by_window[key])
+        return _says(by_window[key] + FULL)
 
     audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
     transcript, engine = _run(script, audio, workers=4)
     assert 5 == len(engine.requests) == transcript.stats.windows
     starts = [segment.start for segment in transcript.segments]
     assert sorted(starts) == starts
-    assert [0, 1, 2, 3, 4] == [int(start // 28) for start in starts]
+    assert {0, 28, 56, 84, 112} == {round(segment.seek / 100) for segment in transcript.segments}
 
 
 def test_the_prompt_reaches_the_first_window_only() -> None:
     """As previous text, before the task tokens."""
     options = TranscriptionOptions(language="pt", prompt="Coolify")
-    _, engine = _run(lambda _: _says(" oi"), _sound(50.0, (25.0,)), options)
+    _, engine = _run(lambda _: _says(FULL), _sound(50.0, (25.0,)), options)
     prompted = [request for request in engine.requests if TOKENIZER.sot_prev in request.prompt]
     assert (2, 1) == (len(engine.requests), len(prompted))
     assert TOKENIZER.encode(" Coolify") == prompted[0].prompt[1:-4]
@@ -115,7 +119,7 @@ def test_a_failing_window_climbs_the_ladder_on_the_same_encoding() -> None:
     """Only until it passes; the encoder's output is used again."""
 
     def script(request: GenerationRequest) -> Hypothesis:
-        return _says(" enfim", -2.0 if request.options.temperature < 0.3 else -0.2)
+        return _says(" enfim deu certo mesmo", -2.0 if request.options.temperature < 0.3 else -0.2)
 
     transcript, engine = _run(script, _sound(5.0))
     assert [0.0, 0.2, 0.4] == [request.options.temperature for request in engine.requests]
@@ -139,21 +143,18 @@ def test_language_is_detected_and_the_encoding_used_again() -> None:
     assert TOKENIZER.language_tokens["pt"] in engine.requests[0].prompt
 
 
-def test_speech_without_pause_goes_from_timestamp_to_timestamp() -> None:
-    """A span longer than a window is taken up where the model's last timestamp says."""
-
-    def script(request: GenerationRequest) -> Hypothesis:
-        if TOKENIZER.no_timestamps in request.prompt:
-            return _says(" fim")
-        tokens = (_at(0), *TOKENIZER.encode(" parte"), _at(21), _at(21))
-        return Hypothesis(tokens, -1.0)
-
-    transcript, engine = _run(script, _sound(70.0))
-    assert [0.0, 21.0] == [segment.start for segment in transcript.segments[:2]]
-    assert 42.0 <= transcript.segments[2].start <= transcript.segments[2].end <= 70.0
-    assert [0, 2100, 4200] == [segment.seek for segment in transcript.segments]
-    assert "parte parte fim" == transcript.text
-    assert 3 == len(engine.requests)
+def test_speech_without_pause_is_stitched_between_words() -> None:
+    """The next window starts in a gap of this one's words, in its last 12 s, not at its end."""
+    twenty = "".join(f" p{index}," for index in range(20))
+    transcript, engine = _run(lambda _: _says(twenty), _sound(70.0))
+    seeks = sorted({segment.seek / 100 for segment in transcript.segments})
+    assert 0.0 == seeks[0]
+    assert len(engine.requests) == len(seeks) == 3
+    for before, after in pairwise(seeks):
+        assert 18.0 <= after - before <= 29.0
+        last = [segment for segment in transcript.segments if segment.seek == before * 100][-1]
+        assert last.end <= after + 0.2
+    assert transcript.segments[-1].end == pytest.approx(70.0, abs=1.0)
 
 
 def test_translation_uses_the_models_own_timestamps() -> None:
@@ -164,6 +165,23 @@ def test_translation_uses_the_models_own_timestamps() -> None:
     assert TOKENIZER.translate == engine.requests[0].prompt[-1]
     (segment,) = transcript.segments
     assert (0.5, 4.0, " Hello.") == (segment.start, segment.end, segment.text)
+
+
+@pytest.mark.parametrize("mode", ["fast", "accurate"])
+def test_a_loop_that_no_temperature_cures_is_cut(mode: Mode) -> None:
+    """Its first round stays, in both modes; what went is told."""
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        text = TOKENIZER.encode(" vem cá" * 60)
+        if TOKENIZER.no_timestamps in request.prompt:
+            return Hypothesis(text, -10.0)
+        return Hypothesis((_at(0), *text, _at(5.0)), -10.0)
+
+    options = TranscriptionOptions(language="pt", mode=mode)
+    transcript, engine = _run(script, _sound(5.0), options)
+    assert "vem cá" == transcript.text
+    assert 6 == len(engine.requests)
+    assert {"repetition"} == {dropped.reason for dropped in transcript.dropped}
 
 
 def test_words_only_when_asked_for() -> None:
@@ -252,15 +270,15 @@ def test_segments_are_told_in_order_as_soon_as_all_before_them_are_done() -> Non
         assert request.features is not None
         first = bool(np.array_equal(request.features, firsts[0]))
         time.sleep(slow if first else slow / 10)
-        return _says(texts.setdefault(request.features.tobytes(), f" n{len(texts)}"))
+        return _says(texts.setdefault(request.features.tobytes(), f" §{len(texts)}" + FULL))
 
     audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
     firsts = [log_mel(audio.samples(0, cut(levels(audio.pcm), len(audio.pcm))[0].end), 80)]
     told, transcript = _told(script, audio, PORTUGUESE)
     assert transcript.text == "".join(text for _, text in told).strip()
-    assert 5 == len(transcript.segments)
+    assert 5 == len(texts)
     assert told[0][0] >= slow
-    assert [1, 4] == [text.count("n") for _, text in told]
+    assert [1, 4] == [text.count("§") for _, text in told]
 
 
 def test_accurate_mode_tells_each_window() -> None:
