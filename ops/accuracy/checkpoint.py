@@ -1,120 +1,19 @@
 """CTranslate2's Whisper weights as an openai-whisper checkpoint, so that peers share weights.
 
-Knows: both models' tensor names.
-Must not know: which model this is, or who transcribes with it.
-Nothing is computed: every tensor keeps its bits; fused projections are cut apart.
+Knows: the form of openai-whisper's checkpoint file.
+Must not know: how tensors are named or stored (`engine_build`), who transcribes with them.
+Nothing is computed: every tensor keeps its bits.
 """
 
 import json
 from pathlib import Path
 
-import numpy as np
-
+from engine_build import ctranslate2_weights, errors
 from ops.accuracy.options import AccuracyError
-from server.engines import model_bin
-from server.engines.model_bin import ModelFileError, Tensor
-
-PARTS = {
-    "conv1": "conv1",
-    "conv2": "conv2",
-    "self_attention/layer_norm": "attn_ln",
-    "attention/layer_norm": "cross_attn_ln",
-    "ffn/layer_norm": "mlp_ln",
-    "ffn/linear_0": "mlp.0",
-    "ffn/linear_1": "mlp.2",
-    "self_attention/linear_1": "attn.out",
-    "attention/linear_0": "cross_attn.query",
-    "attention/linear_2": "cross_attn.out",
-    "embeddings": "token_embedding",
-}
-FUSED = {
-    "self_attention/linear_0": ("attn.query", "attn.key", "attn.value"),
-    "attention/linear_1": ("cross_attn.key", "cross_attn.value"),
-}
-PARAMETERS = {"gamma": "weight", "beta": "bias", "weight": "weight", "bias": "bias"}
 
 
 class CheckpointError(AccuracyError):
     """The weights are not a whole, unquantised Whisper in CTranslate2's format."""
-
-
-def read_variables(path: Path) -> dict[str, Tensor]:
-    """CTranslate2's variables by name; scalars have shape ().
-
-    Raises:
-        CheckpointError: the file has another version, is no Whisper, or is cut short.
-    """
-    try:
-        return model_bin.read_variables(path)
-    except ModelFileError as error:
-        raise CheckpointError(str(error)) from error
-
-
-def state_dict(variables: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors by openai-whisper's names, query, key and value apart.
-
-    Raises:
-        CheckpointError: a tensor is quantised.
-    """
-    state: dict[str, Tensor] = {}
-    for name, value in variables.items():
-        if name.endswith("/weight_scale"):
-            raise CheckpointError("the weights are quantised; float16 or float32 is needed")
-        if value.ndim:
-            state.update(_rename(name, value))
-    return state
-
-
-def _rename(name: str, value: Tensor) -> dict[str, Tensor]:
-    tower, _, rest = name.partition("/")
-    if rest == "position_encodings/encodings":
-        return {f"{tower}.positional_embedding": value}
-    block = ""
-    if rest.startswith("layer_") and rest[len("layer_")].isdigit():
-        layer, _, rest = rest.partition("/")
-        block = f"blocks.{layer.removeprefix('layer_')}."
-    part, _, parameter = rest.rpartition("/")
-    if part == "layer_norm":
-        return {
-            f"{tower}.{'ln_post' if tower == 'encoder' else 'ln'}.{PARAMETERS[parameter]}": value
-        }
-    if part in FUSED:
-        names = FUSED[part]
-        pieces = zip(names, np.split(value, len(names)), strict=True)
-        # Whisper's keys have no bias; CTranslate2 stores zeros in its place.
-        return {
-            f"{tower}.{block}{piece}.{parameter}": tensor
-            for piece, tensor in pieces
-            if not (piece.endswith("key") and parameter == "bias")
-        }
-    if part not in PARTS:
-        raise CheckpointError(f"unknown tensor {name}")
-    return {f"{tower}.{block}{PARTS[part]}.{PARAMETERS[parameter]}": value}
-
-
-def dimensions(variables: dict[str, Tensor]) -> dict[str, int]:
-    """openai-whisper's `ModelDimensions`, read off the tensors' shapes."""
-    n_audio_ctx, n_audio_state = variables["encoder/position_encodings/encodings"].shape
-    n_text_ctx, n_text_state = variables["decoder/position_encodings/encodings"].shape
-
-    def layers(tower: str) -> int:
-        ending = "/ffn/linear_0/weight"
-        return sum(
-            name.startswith(f"{tower}/layer_") and name.endswith(ending) for name in variables
-        )
-
-    return {
-        "n_mels": variables["encoder/conv1/weight"].shape[1],
-        "n_audio_ctx": n_audio_ctx,
-        "n_audio_state": n_audio_state,
-        "n_audio_head": int(variables["encoder/num_heads"]),
-        "n_audio_layer": layers("encoder"),
-        "n_vocab": variables["decoder/embeddings/weight"].shape[0],
-        "n_text_ctx": n_text_ctx,
-        "n_text_state": n_text_state,
-        "n_text_head": int(variables["decoder/num_heads"]),
-        "n_text_layer": layers("decoder"),
-    }
 
 
 def alignment_heads(model_dir: Path) -> list[tuple[int, int]]:
@@ -127,13 +26,18 @@ def convert(model_dir: Path, path: Path) -> None:
     """Write the folder's CTranslate2 model as an openai-whisper checkpoint.
 
     Raises:
-        CheckpointError: see `read_variables` and `state_dict`.
+        CheckpointError: the weights are damaged or quantised.
     """
     import torch  # noqa: PLC0415  torch is an extra: only the one who converts needs it
 
-    variables = read_variables(model_dir / "model.bin")
-    state = {name: torch.from_numpy(value.copy()) for name, value in state_dict(variables).items()}
+    try:
+        variables = ctranslate2_weights.read_variables(model_dir / "model.bin")
+        tensors = ctranslate2_weights.state_dict(variables)
+        dims = ctranslate2_weights.dimensions(variables)
+    except errors.CheckpointError as error:
+        raise CheckpointError(str(error)) from error
+    state = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    torch.save({"dims": dimensions(variables), "model_state_dict": state}, partial)
+    torch.save({"dims": dims.as_dict(), "model_state_dict": state}, partial)
     partial.replace(path)

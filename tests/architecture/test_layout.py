@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted(path for top in ("server", "ops") for path in (ROOT / top).rglob("*.py"))
+SOURCES = sorted(
+    path for top in ("server", "engine_build", "ops") for path in (ROOT / top).rglob("*.py")
+)
 VAGUE = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
 RUN_CONTRACTS = "from importlinter.cli import lint_imports_command as run; run()"
 
@@ -40,6 +42,8 @@ def test_imports_keep_the_contracts() -> None:
         ("server/scheduler.py", "import falcon", "The web framework"),
         ("server/decoding/stray.py", "import server.http.forms", "imports run one way"),
         ("server/engines/stray.py", "import torch", "Each heavy library"),
+        ("engine_build/stray.py", "import torch", "Engines are built without PyTorch"),
+        ("server/stray.py", "import engine_build.plan", "Commands know the server"),
     ],
 )
 def test_the_contracts_bite(tmp_path: Path, module: str, line: str, broken: str) -> None:

@@ -1,0 +1,1 @@
+"""Builds TensorRT-LLM engines of Whisper: weights, plan, compilation, gate, manifest."""

@@ -1,0 +1,65 @@
+"""The manifest of a freshly built engine: what it is, and the hash of every file.
+
+Knows: what the build knows by its end.
+Must not know: how a manifest is checked (`server/engines/manifest.py`, which has its fields).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine_build.checkpoint import sha256_of
+from engine_build.compile import flags
+from engine_build.device import Device
+from engine_build.plan import Plan
+from server.engines.manifest import ADAPTER, NAME, BuiltFile, GateResult, Manifest
+
+Clock = Callable[[], datetime]
+
+
+def now() -> datetime:
+    """The clock that a build uses outside of tests."""
+    return datetime.now(UTC)
+
+
+def write(  # noqa: PLR0913 - everything that a build knows
+    folder: Path,
+    plan: Plan,
+    device: Device,
+    *,
+    versions: Mapping[str, str],
+    weights_sha256: str,
+    gate: GateResult | None,
+    clock: Clock = now,
+) -> Manifest:
+    """Describe the engine in `folder`, and make its files read-only."""
+    files = {
+        path.relative_to(folder).as_posix(): BuiltFile(path.stat().st_size, sha256_of(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != NAME
+    }
+    manifest = Manifest(
+        format=1,
+        model=plan.model,
+        created=clock().astimezone(UTC).isoformat(timespec="seconds"),
+        gpu=plan.gpu.key,
+        gpu_name=device.name,
+        compute_capability=device.compute_capability,
+        driver=device.driver,
+        versions=dict(versions),
+        weights_sha256=weights_sha256,
+        dims=plan.dims.as_dict(),
+        windows=plan.windows,
+        max_input_len=plan.max_input_len,
+        max_seq_len=plan.max_seq_len,
+        cross_kv_cache_fraction=plan.cross_kv_cache_fraction,
+        flags={part: tuple(words) for part, words in flags(plan).items()},
+        files=files,
+        gate=gate,
+    )
+    text = json.dumps(ADAPTER.dump_python(manifest, mode="json"), indent=2) + "\n"
+    (folder / NAME).write_text(text, encoding="utf-8")
+    for path in folder.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return manifest
