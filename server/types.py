@@ -173,13 +173,18 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """What an engine hands back; `encoded` may be used again for the same window."""
+    """What an engine hands back; `encoded` may be used again for the same window.
+
+    Here and below: `queue_s` and `compute_s` are seconds waited inside the engine and the window's
+    share of a batch's computing, `batch_size` counts the windows of that batch.
+    """
 
     hypotheses: tuple[Hypothesis, ...]
     no_speech_prob: float
     encoded: Encoded | None
-    queue_s: float
-    compute_s: float
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+    batch_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,9 @@ class LanguageDetection:
 
     language_probs: Mapping[str, float]
     encoded: Encoded | None
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+    batch_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +220,9 @@ class Alignment:
 
     path: tuple[tuple[int, int], ...]
     text_token_probs: tuple[float, ...]
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+    batch_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +289,19 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionStats:
-    """What a transcription cost, for the log line; sums over all windows."""
+    """What a transcription cost, for the log line; sums over all windows.
+
+    `calls` are those of the engine; in the batches of all of them were `batched` calls together,
+    of whomever.
+    """
 
     windows: int = 0
     fallbacks: int = 0
     dropped: int = 0
     queue_s: float = 0.0
     compute_s: float = 0.0
+    calls: int = 0
+    batched: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,14 @@ from server.scheduler import Scheduler, Turn
 from server.types import (
     FRAMES_PER_SECOND,
     SAMPLE_RATE,
+    Alignment,
     AlignmentRequest,
     Audio,
     DecodingResult,
     Dropped,
     Encoded,
     GenerationRequest,
+    GenerationResult,
     LanguageDetection,
     OnProgress,
     TranscriptionOptions,
@@ -71,6 +73,16 @@ class Job:
     def drop(self, start: float, end: float, reason: str) -> None:
         """Note that the text between two seconds was left out."""
         self.dropped.append(Dropped(round(start, 2), round(end, 2), reason))
+
+    def spent(self, result: GenerationResult | LanguageDetection | Alignment) -> None:
+        """Add what a call of the engine cost."""
+        self.stats = replace(
+            self.stats,
+            queue_s=self.stats.queue_s + result.queue_s,
+            compute_s=self.stats.compute_s + result.compute_s,
+            calls=self.stats.calls + 1,
+            batched=self.stats.batched + result.batch_size,
+        )
 
     def count(self, *, windows: int = 0, fallbacks: int = 0) -> None:
         """Add to the statistics."""
@@ -121,6 +133,7 @@ class WindowDecoder:
             charge=0.0 if request.encoded is not None else ENCODE * window.duration,
             position=window.start,
         )
+        job.spent(detection)
         job.encoded[window.start, window.end] = detection.encoded
         return detection
 
@@ -185,11 +198,7 @@ class WindowDecoder:
             charge=(DECODE if request.encoded is not None else ENCODE + DECODE) * window.duration,
             position=window.start,
         )
-        job.stats = replace(
-            job.stats,
-            queue_s=job.stats.queue_s + generation.queue_s,
-            compute_s=job.stats.compute_s + generation.compute_s,
-        )
+        job.spent(generation)
         best = rank(generation.hypotheses)
         text = self._tokenizer.decode(best.tokens).strip()
         return DecodingResult(
@@ -226,4 +235,5 @@ class WindowDecoder:
             charge=ALIGN * window.duration,
             position=window.start,
         )
+        job.spent(alignment)
         return place_words(alignment, text_tokens, result.language, self._tokenizer)

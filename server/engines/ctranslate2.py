@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from server.engines.batching import BatchQueue, Job
 from server.engines.encoders import Choice, Encoder, Features, Windows, choose
 from server.errors import EngineError
 from server.types import (
+    WINDOW_SECONDS,
     Alignment,
     AlignmentRequest,
     GenerationOptions,
@@ -115,8 +117,10 @@ class CTranslate2Engine:
             model=model,
             n_mels=whisper.n_mels,
             languages=languages,
-            # Enough that a freed worker finds a batch, few enough that turns stay fair.
-            max_in_flight=workers * 4,
+            # Larger batches gain nothing on a CPU, and whoever comes meanwhile waits for them: a
+            # full window a worker, or two short ones, and the turns decide about all others.
+            max_in_flight=workers * 2,
+            max_in_flight_s=workers * WINDOW_SECONDS,
             seedable=False,
         )
         self._queue = BatchQueue(self._run, workers=workers, max_batch_size=max_batch_size)
@@ -168,25 +172,38 @@ class CTranslate2Engine:
         self._queue.close(timeout)
 
     def _run(self, batch: Sequence[Job]) -> Sequence[object]:
-        requests = [job.payload for job in batch]
         started = time.monotonic()
-        encoded = self._encode(requests)
-        kind = batch[0].key[0]  # type: ignore[index] # every key here is a tuple
-        if kind == "detect_language":
-            return self._detect(encoded)
-        if kind == "align":
-            return self._align(encoded, requests)
-        generations = self._generate(encoded, requests)
+        results = self._compute(batch[0].key, [job.payload for job in batch])
         compute_s = (time.monotonic() - started) / len(batch)
         return [
-            GenerationResult(
-                hypotheses=_hypotheses(generation, requests[index].options),
-                no_speech_prob=generation.no_speech_prob,
-                encoded=encoded[index],
-                queue_s=started - batch[index].enqueued_at,
+            replace(
+                result,
+                queue_s=started - job.enqueued_at,
                 compute_s=compute_s,
+                batch_size=len(batch),
             )
-            for index, generation in enumerate(generations)
+            for job, result in zip(batch, results, strict=True)
+        ]
+
+    def _compute(
+        self,
+        key: Any,  # noqa: ANN401 - see the callers of `submit`
+        requests: Sequence[Any],
+    ) -> Sequence[GenerationResult | LanguageDetection | Alignment]:
+        encoded = self._encode(requests)
+        if key[0] == "detect_language":
+            return self._detect(encoded)
+        if key[0] == "align":
+            return self._align(encoded, requests)
+        return [
+            GenerationResult(
+                hypotheses=_hypotheses(generation, request.options),
+                no_speech_prob=generation.no_speech_prob,
+                encoded=window,
+            )
+            for generation, request, window in zip(
+                self._generate(encoded, requests), requests, encoded, strict=True
+            )
         ]
 
     def _encode(self, requests: Sequence[GenerationRequest | AlignmentRequest]) -> Windows:

@@ -211,3 +211,4 @@ def _note(record: RequestRecord, transcript: Transcript) -> None:
     stats = transcript.stats
     record.windows, record.fallbacks, record.dropped = stats.windows, stats.fallbacks, stats.dropped
     record.queue_s, record.compute_s = stats.queue_s, stats.compute_s
+    record.batch = stats.batched / stats.calls if stats.calls else None

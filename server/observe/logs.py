@@ -47,6 +47,7 @@ class RequestRecord:
     dropped: int | None = None
     queue_s: float | None = None
     compute_s: float | None = None
+    batch: float | None = None
     rtf: float | None = None
     engine: str | None = None
     model: str | None = None
