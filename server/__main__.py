@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import structlog
@@ -40,8 +40,11 @@ from server.types import SAMPLE_RATE, Audio, TranscriptionOptions
 EXIT_FAILED = 1
 """Something broke that may be well next time: a supervisor should start us again."""
 
-CLOSE_SECONDS = 5.0
-"""For an engine to end what it computes."""
+CLOSE_SECONDS = 1.0
+"""For an engine to end what it computes; by then nobody waits for it."""
+
+WATCH_SECONDS = 0.5
+"""Between two looks at the engines."""
 
 WEIGHT_FILES = ("model.bin", "config.json", "tokenizer.json")
 
@@ -121,6 +124,7 @@ def load_model(settings: Settings, name: str) -> Transcriber:
         workers=settings.cpu_workers or len(os.sched_getaffinity(0)),
         threads=settings.cpu_threads,
         max_batch_size=settings.max_batch_size,
+        window_timeout=settings.engine_window_timeout,
         encoder=settings.encoder,
     )
     return Transcriber(Scheduler(engine), Tokenizer.load(folder / "tokenizer.json"))
@@ -158,7 +162,8 @@ async def serve(settings: Settings, keyring: Keyring, load: LoadModel) -> int:
         readiness=readiness,
     )
     try:
-        return await _listen(settings, app, readiness, _load(settings.models, load, transcribers))
+        loading = _load(settings.models, load, transcribers)
+        return await _listen(settings, app, readiness, loading, transcribers)
     finally:
         for transcriber in transcribers.values():
             await asyncio.to_thread(transcriber.engine.close, CLOSE_SECONDS)
@@ -167,9 +172,13 @@ async def serve(settings: Settings, keyring: Keyring, load: LoadModel) -> int:
 
 
 async def _listen(
-    settings: Settings, app: AsgiApp, readiness: Readiness, load: Coroutine[None, None, None]
+    settings: Settings,
+    app: AsgiApp,
+    readiness: Readiness,
+    load: Coroutine[None, None, None],
+    transcribers: Mapping[str, AnyTranscriber],
 ) -> int:
-    """Listen at once and load the models meanwhile.
+    """Listen at once and load the models meanwhile; stop when one is lost.
 
     Probes are answered from the start, and say 503 until the models are warm: an engine may take
     minutes to load, and a supervisor must not take that for a hang.
@@ -187,14 +196,29 @@ async def _listen(
     )
     listener = Listener(config, on_stop=readiness.drain, grace=settings.drain_grace)
     serving = asyncio.create_task(listener.serve(sockets=[socket]))
-    await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
-    failed = loading.done() and loading.exception()
+    watching = asyncio.create_task(_failure(loading, transcribers))
+    await asyncio.wait((serving, watching), return_when=asyncio.FIRST_COMPLETED)
+    failed = watching.done()
     if failed:
-        log.error("loading_failed", exc_info=failed)
-        listener.should_exit = True
+        listener.stop()
     await serving
     loading.cancel()
+    watching.cancel()
     return EXIT_FAILED if failed else 0
+
+
+async def _failure(loading: asyncio.Task[None], transcribers: Mapping[str, AnyTranscriber]) -> None:
+    """Return when a model cannot be loaded, or its engine has given up; the log says which."""
+    log = structlog.get_logger()
+    while True:
+        if loading.done() and (error := loading.exception()):
+            log.error("loading_failed", exc_info=error)
+            return
+        for name, transcriber in transcribers.items():
+            if not transcriber.engine.stats().healthy:
+                log.error("engine_failed", model=name)
+                return
+        await asyncio.sleep(WATCH_SECONDS)
 
 
 async def _load(
@@ -235,5 +259,17 @@ def _folder(settings: Settings, name: str) -> Path:
     return settings.weights_dir.expanduser() / name
 
 
+def leave(code: int) -> NoReturn:
+    """End the process, without waiting for threads that hang or still compute in native code.
+
+    A regular end tears down what they use under them, which may crash, or wait for ever.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    leave(main(os.environ))

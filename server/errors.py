@@ -21,6 +21,7 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ├── InternalError          500  anything that we did not foresee
     ├── Overloaded             503  the server's queue is full
     ├── NotReady               503  the models are still loading, or a part has failed
+    ├── EngineUnavailable      503  the engine is stuck or gone; the server starts again
     ├── Draining               503  the server is about to stop
     └── DeadlineExceeded       504  the transcription took longer than its limit
 
@@ -185,6 +186,13 @@ class NotReady(ServerError):
 
     status = 503
     code = "not_ready"
+
+
+class EngineUnavailable(ServerError):
+    """The engine is stuck or gone; the process ends, and its supervisor starts another one."""
+
+    status = 503
+    code = "engine_unavailable"
 
 
 class Draining(ServerError):

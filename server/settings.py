@@ -88,6 +88,12 @@ class Settings:
     max_batch_size: int = Field(
         8, ge=1, le=64, description="Most windows that one CPU worker takes as a batch."
     )
+    engine_window_timeout: Seconds = Field(
+        120.0,
+        description="Time that the engine may take for each window of a batch, in seconds. After "
+        "it the engine counts as stuck: its requests get 503, and the server ends with exit code "
+        "1 for its supervisor to start it again.",
+    )
     mode: Literal["fast", "accurate"] = Field(
         "fast",
         description="How long recordings are decoded where a request does not say: `fast`, windows "

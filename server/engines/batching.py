@@ -1,6 +1,6 @@
 """A queue that batches what waits: when a worker frees, it takes the jobs that fit together.
 
-Knows: jobs, keys, worker threads, deadlines.
+Knows: jobs, keys, worker threads, deadlines, and when a computation must be given up.
 Must not know: what a job computes. There is no timer: an idle worker never waits for a fuller
 batch, and a busy engine fills its batches by itself.
 """
@@ -12,7 +12,21 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.errors import DeadlineExceeded, EngineError, Overloaded, ServerError
+import structlog
+
+from server.errors import (
+    DeadlineExceeded,
+    EngineError,
+    EngineUnavailable,
+    Overloaded,
+    ServerError,
+)
+
+WINDOW_TIMEOUT = 120.0
+"""Seconds a window in which a batch must be done: a large model on few slow cores takes 60."""
+
+WATCH_SECONDS = 0.5
+"""Between two looks at what runs."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,8 +51,20 @@ class Job:
             pass
 
 
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Jobs that run, and when they must be done."""
+
+    jobs: list[Job]
+    deadline: float
+
+
 class BatchQueue:
-    """Worker threads over one bounded queue. Every job's future ends, also on `close`."""
+    """Worker threads over one bounded queue. Every job's future ends, also on `close`.
+
+    A worker that hangs or dies cannot be replaced: what it ran in may be damaged. Then every job
+    ends with EngineUnavailable, later ones too, and `healthy` turns false for good.
+    """
 
     def __init__(
         self,
@@ -47,15 +73,22 @@ class BatchQueue:
         workers: int,
         max_batch_size: int,
         max_waiting: int = 4096,
+        window_timeout: float = WINDOW_TIMEOUT,
     ) -> None:
-        """`run` computes a batch: one result, or one exception, for each job in order."""
+        """`run` computes a batch: one result, or one exception, for each job in order.
+
+        A batch gets `window_timeout` seconds for each of its jobs.
+        """
         self._run = run
         self._max_batch_size = max_batch_size
         self._max_waiting = max_waiting
         self._waiting: list[Job] = []
-        self._running: set[Job] = set()
+        self._running: set[_Batch] = set()
+        self._window_timeout = window_timeout
         self._idle = 0
         self._closed = False
+        self._failed = False
+        self._ending = threading.Event()
         self._changed = threading.Condition()
         self._threads = [
             threading.Thread(target=self._work, name=f"engine-{index}", daemon=True)
@@ -63,11 +96,15 @@ class BatchQueue:
         ]
         for thread in self._threads:
             thread.start()
+        self._watcher = threading.Thread(target=self._watch, name="engine-watch", daemon=True)
+        self._watcher.start()
 
     def submit(self, job: Job) -> Future[Any]:
         """Queue a job; a full or closed queue shows in its future."""
         with self._changed:
-            if self._closed:
+            if self._failed:
+                job.finish(_unavailable())
+            elif self._closed:
                 job.finish(EngineError("The engine is stopping."))
             elif len(self._waiting) >= self._max_waiting:
                 job.finish(Overloaded("The engine's queue is full. Try again.", retry_after=5))
@@ -87,63 +124,91 @@ class BatchQueue:
     def counts(self) -> tuple[int, int]:
         """(jobs that wait, jobs that run)."""
         with self._changed:
-            return len(self._waiting), len(self._running)
+            return len(self._waiting), sum(len(batch.jobs) for batch in self._running)
 
     @property
     def healthy(self) -> bool:
-        """Open, and no worker thread has died."""
-        return not self._closed and all(thread.is_alive() for thread in self._threads)
+        """Open, and no worker has been given up."""
+        return not self._closed and not self._failed
 
     def close(self, timeout: float) -> None:
         """Stop: what waits ends at once, what runs gets `timeout` seconds."""
         deadline = time.monotonic() + timeout
+        self._ending.set()
         with self._changed:
             self._closed = True
             dropped, self._waiting = self._waiting, []
             self._changed.notify_all()
         for job in dropped:
             job.finish(EngineError("The engine is stopping."))
-        for thread in self._threads:
+        for thread in (self._watcher, *self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
         with self._changed:
-            unfinished = list(self._running)
+            unfinished = [job for batch in self._running for job in batch.jobs]
         for job in unfinished:
             job.finish(EngineError("The engine was stopped before this window was done."))
 
     def _work(self) -> None:
         while batch := self._take():
             try:
-                results = self._run(batch)
+                results = self._run(batch.jobs)
             except ServerError as error:
-                results = [error] * len(batch)
+                results = [error] * len(batch.jobs)
             except Exception as error:  # noqa: BLE001 - the batch must end, whatever failed
                 failure = EngineError("The speech engine failed on this audio.")
                 failure.__cause__ = error
-                results = [failure] * len(batch)
+                results = [failure] * len(batch.jobs)
+            except BaseException as error:  # noqa: BLE001 - whoever ends a thread ends the engine
+                structlog.get_logger().error("engine_died", exc_info=error)
+                self._give_up()
+                return
             with self._changed:
-                self._running.difference_update(batch)
-            for job, result in zip(batch, results, strict=True):
+                self._running.discard(batch)
+            for job, result in zip(batch.jobs, results, strict=True):
                 job.finish(result)
 
-    def _take(self) -> list[Job]:
-        """The next batch; empty when closed. Leaves their share to other idle workers."""
+    def _take(self) -> _Batch | None:
+        """The next batch; None when it is over. Leaves their share to other idle workers."""
         while True:
             with self._changed:
                 self._idle += 1
-                while not self._waiting and not self._closed:
+                while not (self._waiting or self._closed or self._failed):
                     self._changed.wait()
                 idle, self._idle = self._idle, self._idle - 1
-                if self._closed:
-                    return []
+                if self._closed or self._failed:
+                    return None
                 key = self._waiting[0].key
                 alike = [job for job in self._waiting if job.key == key]
                 share = -(-len(alike) // idle)
                 taken = alike[: min(share, self._max_batch_size)]
                 self._waiting = [job for job in self._waiting if job not in taken]
-                batch = [job for job in taken if self._start(job)]
-                self._running.update(batch)
-            if batch:
-                return batch
+                jobs = [job for job in taken if self._start(job)]
+                batch = _Batch(jobs, time.monotonic() + self._window_timeout * len(jobs))
+                if jobs:
+                    self._running.add(batch)
+                    return batch
+
+    def _watch(self) -> None:
+        """Give up when a batch is not done in its time: a native call cannot be interrupted."""
+        while not self._ending.wait(min(WATCH_SECONDS, self._window_timeout / 4)):
+            with self._changed:
+                now = time.monotonic()
+                late = [len(batch.jobs) for batch in self._running if batch.deadline < now]
+            if late:
+                structlog.get_logger().error(
+                    "engine_stuck", windows=sum(late), window_timeout=self._window_timeout
+                )
+                self._give_up()
+                return
+
+    def _give_up(self) -> None:
+        with self._changed:
+            self._failed = True
+            jobs = [*self._waiting, *(job for batch in self._running for job in batch.jobs)]
+            self._waiting = []
+            self._changed.notify_all()
+        for job in jobs:
+            job.finish(_unavailable())
 
     @staticmethod
     def _start(job: Job) -> bool:
@@ -154,3 +219,10 @@ class BatchQueue:
             job.finish(DeadlineExceeded("The transcription took longer than its limit."))
             return False
         return True
+
+
+def _unavailable() -> EngineUnavailable:
+    return EngineUnavailable(
+        "The speech engine has stopped working, and the server starts again. Try again soon.",
+        retry_after=30,
+    )

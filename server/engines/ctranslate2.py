@@ -17,7 +17,7 @@ import numpy as np
 
 from server.decoding.languages import LANGUAGES
 from server.engines.base import EngineInfo, EngineStats
-from server.engines.batching import BatchQueue, Job
+from server.engines.batching import WINDOW_TIMEOUT, BatchQueue, Job
 from server.engines.encoders import Choice, Encoder, Features, Windows, choose
 from server.errors import EngineError
 from server.types import (
@@ -44,6 +44,7 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
     threads: int,
     max_batch_size: int,
     encoder: Choice = "auto",
+    window_timeout: float = WINDOW_TIMEOUT,
 ) -> "CTranslate2Engine":
     """Open the weights in `path`; blocks for as long as reading them takes.
 
@@ -56,6 +57,7 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
         threads: threads of each worker.
         max_batch_size: most windows that a worker takes at once.
         encoder: CTranslate2's own, OpenVINO's, or the faster one of the two.
+        window_timeout: seconds after which a window counts as stuck.
 
     Raises:
         EngineError: the folder cannot be loaded as a multilingual Whisper.
@@ -80,7 +82,9 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
         threads=workers * threads,
         n_mels=whisper.n_mels,
     )
-    return CTranslate2Engine(model, whisper, chosen, max_batch_size=max_batch_size)
+    return CTranslate2Engine(
+        model, whisper, chosen, max_batch_size=max_batch_size, window_timeout=window_timeout
+    )
 
 
 class _OwnEncoder:
@@ -107,6 +111,7 @@ class CTranslate2Engine:
         encoder: Encoder,
         *,
         max_batch_size: int,
+        window_timeout: float = WINDOW_TIMEOUT,
     ) -> None:
         self._whisper = whisper
         self._encoder = encoder
@@ -123,7 +128,12 @@ class CTranslate2Engine:
             max_in_flight_s=workers * WINDOW_SECONDS,
             seedable=False,
         )
-        self._queue = BatchQueue(self._run, workers=workers, max_batch_size=max_batch_size)
+        self._queue = BatchQueue(
+            self._run,
+            workers=workers,
+            max_batch_size=max_batch_size,
+            window_timeout=window_timeout,
+        )
 
     @property
     def info(self) -> EngineInfo:

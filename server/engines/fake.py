@@ -13,7 +13,7 @@ import numpy as np
 from server.decoding.languages import LANGUAGES
 from server.decoding.tokenizer import Tokenizer
 from server.engines.base import EngineInfo, EngineStats
-from server.engines.batching import BatchQueue, Job
+from server.engines.batching import WINDOW_TIMEOUT, BatchQueue, Job
 from server.errors import EngineError
 from server.types import (
     Alignment,
@@ -52,12 +52,15 @@ class FakeEngine:
         language_probs: dict[str, float] | None = None,
         no_speech_prob: float = 0.0,
         workers: int = 2,
+        window_timeout: float = WINDOW_TIMEOUT,
     ) -> None:
         self._script = script
         self._language_probs = language_probs or {"pt": 0.9, "en": 0.1}
         self._no_speech_prob = no_speech_prob
         self.requests: list[GenerationRequest] = []
-        self._queue = BatchQueue(self._run, workers=workers, max_batch_size=1)
+        self._queue = BatchQueue(
+            self._run, workers=workers, max_batch_size=1, window_timeout=window_timeout
+        )
         self._info = EngineInfo("fake", "fake", N_MELS, list(LANGUAGES), workers * 4, True)
 
     @property

@@ -33,9 +33,9 @@ class Listener(uvicorn.Server):
     """uvicorn's server with an order of ending.
 
     SIGTERM or SIGINT: tell (readiness says 503), go on for `grace` seconds, stop accepting, let
-    running requests end, cancel the rest. A second signal cuts the waiting short. Unlike
-    uvicorn's, it returns in the end instead of raising the signal again: a stop that was asked
-    for is a success.
+    running requests end, cancel the rest. A second signal cancels them at once. Unlike uvicorn's,
+    it returns in the end instead of raising the signal again: a stop that was asked for is a
+    success.
     """
 
     def __init__(
@@ -46,16 +46,24 @@ class Listener(uvicorn.Server):
         self._grace = grace
         self._stop_asked = False
         self._told_at: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
         """In a signal handler: only set flags, the log's lock may be held."""
         if self._stop_asked:
             self.should_exit = self.force_exit = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._cut)
+        self._stop_asked = True
+
+    def stop(self) -> None:
+        """As the first signal."""
         self._stop_asked = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Tell the port once signals are heeded: whoever waits for the line may send one."""
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         for listening in sockets or ():
             structlog.get_logger().info(
                 "listening", port=listening.getsockname()[1], version=__version__
@@ -71,7 +79,12 @@ class Listener(uvicorn.Server):
         return await super().on_tick(counter) or graced
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, and wait for what it cancelled."""
+        """As uvicorn's, and wait for what was cancelled."""
         await super().shutdown(sockets)
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=CLEAN_UP_SECONDS)
+
+    def _cut(self) -> None:
+        """Cancel what runs; each request still tells its client."""
+        for task in self.server_state.tasks:
+            task.cancel()

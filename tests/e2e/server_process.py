@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +97,11 @@ class Process:
 Start = Callable[..., Process]
 
 
-def noise(seconds: float) -> bytes:
-    """A WAV file of loud noise."""
+def noise(seconds: float, pauses: Sequence[float] = ()) -> bytes:
+    """A WAV file of loud noise, with half a second of near silence around each pause."""
     pcm = np.random.default_rng(5).normal(0, 3000, round(seconds * 16_000)).astype("<i2")
+    for at in pauses:
+        pcm[round((at - 0.25) * 16_000) : round((at + 0.25) * 16_000)] //= 500
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setnchannels(1)

@@ -1,11 +1,12 @@
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from server.engines.batching import BatchQueue, Job
-from server.errors import DeadlineExceeded, EngineError, Overloaded
+from server.errors import DeadlineExceeded, EngineError, EngineUnavailable, Overloaded
 
 
 class Recorder:
@@ -22,7 +23,7 @@ class Recorder:
         return [job.request_id * 10 for job in batch]
 
 
-def _queue(run: Recorder, workers: int = 1, **bounds: int) -> BatchQueue:
+def _queue(run: Recorder, workers: int = 1, **bounds: Any) -> BatchQueue:
     return BatchQueue(run, workers=workers, **({"max_batch_size": 4} | bounds))
 
 
@@ -133,3 +134,55 @@ def test_close_ends_every_future() -> None:
         assert isinstance(future.exception(1), EngineError)
     assert not queue.healthy
     run.go.set()
+
+
+def test_a_batch_that_takes_too_long_ends_the_queue() -> None:
+    """All that runs, waits or comes later hears it, in little more than the time that is set."""
+    run = Recorder()
+    queue = _queue(run, window_timeout=0.2)
+    running = _occupy(queue, run)
+    waiting = queue.submit(Job(1, "a", None))
+    started = time.monotonic()
+    for future in (running.future, waiting):
+        assert isinstance(future.exception(5), EngineUnavailable)
+    assert time.monotonic() - started < 1
+    assert isinstance(queue.submit(Job(2, "a", None)).exception(1), EngineUnavailable)
+    assert not queue.healthy
+    run.go.set()
+    queue.close(1)
+    assert [[0]] == run.batches
+
+
+def test_each_window_of_a_batch_has_its_time() -> None:
+    """Four take four times as long as one, and nobody is stuck."""
+
+    def slow(batch: Sequence[Job]) -> list[object]:
+        time.sleep(0.15 * len(batch))
+        return ["done" for _ in batch]
+
+    queue = BatchQueue(slow, workers=1, max_batch_size=4, window_timeout=0.3)
+    futures = [queue.submit(Job(index, "a", None)) for index in range(5)]
+    assert ["done"] * 5 == [future.result(5) for future in futures]
+    assert queue.healthy
+    queue.close(1)
+
+
+def test_a_worker_that_dies_ends_the_queue() -> None:
+    """Not even the end of a thread leaves somebody waiting."""
+
+    def die(_batch: Sequence[Job]) -> list[object]:
+        raise SystemExit
+
+    queue = BatchQueue(die, workers=2, max_batch_size=1)
+    assert isinstance(queue.submit(Job(1, "a", None)).exception(5), EngineUnavailable)
+    assert not queue.healthy
+    queue.close(1)
+
+
+def test_close_leaves_no_thread() -> None:
+    """Neither a worker nor the watch."""
+    before = threading.active_count()
+    queue = _queue(Recorder(), workers=3)
+    assert before + 4 == threading.active_count()
+    queue.close(5)
+    assert before == threading.active_count()
