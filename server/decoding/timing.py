@@ -83,7 +83,8 @@ def merge_punctuation(timings: Sequence[Timing]) -> list[Timing]:
     """Glue punctuation to its word; the word keeps its own times."""
     merged: list[Timing] = []
     for each in reversed(timings):
-        opens = each.word.startswith(" ") and each.word.strip() in PREPENDED and each.word.strip()
+        # A space alone opens a word too: every string holds the empty one.
+        opens = each.word.startswith(" ") and each.word.strip() in PREPENDED
         if opens and merged:
             merged[-1].word = each.word + merged[-1].word
             merged[-1].n_tokens += each.n_tokens

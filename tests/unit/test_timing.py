@@ -40,6 +40,13 @@ def test_punctuation_goes_to_its_word() -> None:
     assert 6 == sum(word.n_tokens for word in merged)
 
 
+def test_a_space_alone_is_no_word() -> None:
+    """In Chinese, Japanese or Thai it is cut off like a character; it opens the next word."""
+    words = [_word("你好", 0.0, 0.5), _word(" ", 0.5, 0.6), _word("世界", 0.6, 1.0)]
+    merged = merge_punctuation(words)
+    assert [("你好", 0.0, 1), (" 世界", 0.6, 2)] == [(w.word, w.start, w.n_tokens) for w in merged]
+
+
 def test_a_pause_is_not_part_of_a_full_stop() -> None:
     """What the alignment gives to a sentence's end is cut to twice a typical word."""
     words = [_word(" um", 0, 0.4), _word(" dois", 0.4, 0.8), _word(".", 0.8, 6.0)]
