@@ -23,6 +23,9 @@ from server.window_decoder import HOP, Job, WindowDecoder
 MIN_REST = 2 * SAMPLE_RATE
 """What a model left out of a window is looked at again from 2 s on."""
 
+MIN_STEP = SAMPLE_RATE
+"""A window whose first piece ends within its first second is not met again and again."""
+
 RESET_TEMPERATURE = 0.5
 """Above it a text is too uncertain to be the next window's context (openai-whisper)."""
 
@@ -115,6 +118,9 @@ class WindowSegments:
                 eot=self._tokenizer.eot,
             )
         stopped = window.start + round(parts.resume * SAMPLE_RATE)
+        if not parts.complete:
+            # A piece was left open there: it is decoded whole, however short or quiet it is.
+            return Found(segments, [], min(max(stopped, window.start + MIN_STEP), window.end))
         return Found(segments, [], _next_start(job, window, stopped))
 
     def _without_inner_loop(self, job: Job, segment: Segment) -> Segment:

@@ -167,6 +167,35 @@ def test_translation_uses_the_models_own_timestamps() -> None:
     assert (0.5, 4.0, " Hello.") == (segment.start, segment.end, segment.text)
 
 
+@pytest.mark.parametrize(("seconds", "first"), [(60.0, 28.9), (30.0, 28.9), (60.0, 20.0)])
+def test_a_segment_left_open_is_decoded_again(seconds: float, first: float) -> None:
+    """However little of the window is left, and however quiet it is."""
+    audio = _sound(seconds)
+    audio.pcm[round(first * SAMPLE_RATE) : 30 * SAMPLE_RATE] //= 5
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        opened = (_at(0), *TOKENIZER.encode(" parte"), _at(first), _at(first))
+        text = TOKENIZER.encode(" resto")
+        again = len(engine.requests) > 1
+        return Hypothesis((_at(0), *text, _at(30)) if again else (*opened, *text), -1.0)
+
+    engine = FakeEngine(script)
+    options = TranscriptionOptions(language="pt", mode="accurate")
+    transcript = asyncio.run(Transcriber(Scheduler(engine), TOKENIZER).transcribe(audio, options))
+    engine.close(1)
+    assert [0, round(first * 100)] == [segment.seek for segment in transcript.segments[:2]]
+    assert transcript.text.startswith("parte resto")
+
+
+def test_a_window_that_stops_at_once_is_not_met_for_ever() -> None:
+    """At least a second is gone through at a time."""
+    opened = (_at(0), *TOKENIZER.encode(" oi"), _at(0.02), _at(0.02), *TOKENIZER.encode(" oi"))
+    options = TranscriptionOptions(language="pt", mode="accurate")
+    transcript, engine = _run(lambda _: Hypothesis(opened, -1.0), _sound(5.0), options)
+    assert 5 == len(engine.requests)
+    assert [0, 100, 200, 300, 400] == [segment.seek for segment in transcript.segments]
+
+
 @pytest.mark.parametrize("mode", ["fast", "accurate"])
 def test_a_loop_that_no_temperature_cures_is_cut(mode: Mode) -> None:
     """Its first round stays, in both modes; what went is told."""
