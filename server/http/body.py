@@ -6,6 +6,7 @@ whoever reads is left waiting, and the edge cancels it.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,12 @@ from server.errors import UploadTimeout, UploadTooLarge
 from server.http.parts import Receive, Scope
 
 CONTINUE = b"100-continue"
+
+HUNG_UP = "sussurro.hung_up"
+"""ASGI extension of our protocol: a function that tells whether the peer has closed its side."""
+
+WATCH_SECONDS = 0.5
+"""Between two looks at a connection that nobody reads from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class RequestBody:
         self._touched = False
         self._abandoned = False
         self._ended = asyncio.Event()
+        self._read = False
+        self._hung_up = scope.get("extensions", {}).get(HUNG_UP, lambda: False)
         self._receive = receive
         self._limits = limits
 
@@ -59,6 +68,7 @@ class RequestBody:
         self._touched = True
         if not self._ended.is_set():
             self._awaits_continue = False
+            self._read = True
             message = await self._receive()
             if message["type"] != "http.disconnect":
                 self.received += len(message.get("body", b""))
@@ -71,8 +81,19 @@ class RequestBody:
         return await left
 
     async def gone(self) -> None:
-        """Return when the client has left; it is watched for once its body is complete."""
-        await self._ended.wait()
+        """Return when the client has left.
+
+        It is watched for once its body is complete, and before anybody reads: a request may
+        wait for its place. Whoever reads finds out by himself. An upload that fills the
+        network's buffers hides its end until it is read.
+        """
+        while not self._ended.is_set():
+            if not self._read and self._hung_up():
+                self.disconnected = True
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._ended.wait()
         while not self.disconnected:
             self.disconnected = (await self._receive())["type"] == "http.disconnect"
 

@@ -5,10 +5,11 @@ Must not know: routes, keys, bodies.
 """
 
 import asyncio
+import select
 import socket
 import struct
 import uuid
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from uvicorn.server import ServerState
 
 from server.errors import MalformedRequest
 from server.http.answer import ABORT
+from server.http.body import HUNG_UP
 from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.http.problems import render
 
@@ -60,7 +62,8 @@ class StrictProtocol(H11Protocol):
         header_timeout: float,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.app = partial(_with_abort, self.app, self._abort)
+        extensions = {ABORT: self._abort, HUNG_UP: self._hung_up}
+        self.app = partial(_with_extensions, self.app, extensions)
         self.conn = _StrictConnection(h11.SERVER, MAX_HEADER_BYTES)
         self._header_timeout = header_timeout
         self._header_timer: asyncio.TimerHandle | None = None
@@ -107,6 +110,22 @@ class StrictProtocol(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
+    def _hung_up(self) -> bool:
+        """Whether the peer has closed its side, seen without reading what it sent before.
+
+        Then our side is closed as well, for uvicorn would not learn of it.
+        """
+        if self.transport.is_closing():
+            return True
+        watch = select.poll()
+        watch.register(self.transport.get_extra_info("socket"), select.POLLRDHUP)
+        if not watch.poll(0):
+            return False
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        self.transport.abort()
+        return True
+
     def _abort(self) -> None:
         """End the connection in the middle of a response, so that nobody takes it for a whole one.
 
@@ -133,11 +152,11 @@ class StrictProtocol(H11Protocol):
         self.transport.close()
 
 
-async def _with_abort(
-    app: AsgiApp, abort: Callable[[], None], scope: Scope, receive: Receive, send: Send
+async def _with_extensions(
+    app: AsgiApp, extensions: Mapping[str, object], scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """The app, which may cut its connection."""
-    await app({**scope, "extensions": {ABORT: abort}}, receive, send)
+    """The app, which may look at its connection and cut it."""
+    await app({**scope, "extensions": extensions}, receive, send)
 
 
 def make_config(app: AsgiApp, *, header_timeout: float, drain_timeout: float) -> uvicorn.Config:

@@ -48,6 +48,27 @@ def test_a_client_that_leaves_cancels_its_work(bench: Bench) -> None:
     assert [] == bench.lines("fault") + bench.lines("library")
 
 
+@pytest.mark.parametrize("more", [0, 200_000])
+def test_a_client_that_leaves_while_it_waits_is_forgotten(bench: Bench, more: int) -> None:
+    """Nobody reads its body yet, nor from its connection, but its end is seen."""
+    bench = build(bench.settings.spool_dir, max_requests=1, max_queue_wait=60)
+    bench.transcriber.hold = True
+    with serving(bench) as (port, _):
+        with connected(port) as inside:
+            inside.sendall(UPLOAD)
+            assert bench.transcriber.started.wait(5)
+            with connected(port) as client:
+                client.sendall(head(Content_Length=str(len(BODY) + more)) + BODY + bytes(more))
+                assert eventually(lambda: bench.admission.waiting == 1)
+            assert eventually(lambda: bench.admission.waiting == 0)
+            assert eventually(lambda: len(bench.lines()) == 1)
+            assert 1 == bench.admission.active
+        assert eventually(lambda: bench.admission.active == 0)
+        assert eventually(lambda: len(bench.lines()) == 2)
+    assert [499, 499] == [line["status"] for line in bench.lines()]
+    assert [] == bench.lines("fault") + bench.lines("library")
+
+
 def test_a_body_may_end_after_its_form(bench: Bench) -> None:
     """What follows the form, and the last chunk, are read; from then on the client is watched."""
     bench.transcriber.hold = True
