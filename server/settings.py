@@ -150,9 +150,10 @@ class Settings:
     )
     keepalive_after: Seconds = Field(
         80.0,
-        description="Time from the end of an upload after which an answer begins before it is "
-        "known, in seconds: 200, and white space (JSON), blank lines (vtt) or what is known of a "
-        "text. Until then failures have a status of their own; after it they cut the connection.",
+        description="Time from the end of an upload, waiting for a place included, after which an "
+        "answer begins before it is known, in seconds: 200, and white space (JSON), blank lines "
+        "(vtt) or what is known of a text. Until then failures have a status of their own; after "
+        "it they cut the connection.",
     )
     keepalive_interval: Seconds = Field(
         15.0,

@@ -71,7 +71,9 @@ class Transcriptions:
             wanted, model = self._options(form, exchange.record)
             async with (
                 _deadline(self._service.request_timeout) as deadline,
-                exchange.answer.kept_alive(self._early(wanted)) as push,
+                exchange.answer.kept_alive(
+                    self._early(wanted, exchange.record.wait_s or 0.0)
+                ) as push,
             ):
                 audio = await self._load(spool, exchange)
                 await spool.close()
@@ -89,15 +91,16 @@ class Transcriptions:
                 if wanted.stream:
                     exchange.answer.headers += UNBUFFERED
 
-    def _early(self, wanted: Wanted) -> Early:
+    def _early(self, wanted: Wanted, waited: float) -> Early:
         """How the answer may begin before it is known; the upload has just ended.
 
         Before that the connection is not silent, and a client that still sends reads nothing.
+        But a small upload was sent in full while the request waited for its place.
         """
         return early(
             wanted.response_format,
             stream=wanted.stream,
-            after=self._service.keepalive_after,
+            after=max(0.0, self._service.keepalive_after - waited),
             interval=self._service.keepalive_interval,
         )
 

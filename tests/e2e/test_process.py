@@ -98,6 +98,24 @@ def test_work_that_outlasts_the_drain_is_told_so(start: Start) -> None:
     assert [] == server.lines("fault")
 
 
+def test_a_client_that_leaves_a_stream_frees_the_engine(start: Start) -> None:
+    """What it still had in the queue is not computed: the next caller is served at once."""
+    server = start(FAKE_WINDOW_SECONDS="0.5").ready()
+    form = {"file": ("n.wav", noise(168.0, (28.0, 56.0, 84.0, 112.0, 140.0)))}
+    fields = {"language": "pt", "stream": "true"}
+    with server.client() as client:
+        with client.stream("POST", TRANSCRIPTIONS, files=form, data=fields) as stream:
+            first = next(stream.iter_lines())
+        started = time.monotonic()
+        answer = client.post(TRANSCRIPTIONS, files=FILES, data={"language": "pt"})
+        took = time.monotonic() - started
+
+    assert '"delta":"Bom' in first
+    assert 200 == answer.status_code
+    assert took < 2.5
+    assert [499, 200] == [line["status"] for line in server.lines("request")]
+
+
 @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_server_stops_at_once(start: Start, with_signal: signal.Signals) -> None:
     """Idle connections do not hold it up."""

@@ -116,6 +116,24 @@ def test_the_first_byte_comes_in_time(bench: Bench) -> None:
         assert AFTER <= time.monotonic() - started < AFTER + 0.3
 
 
+def test_waiting_for_a_place_counts(tmp_path: Path) -> None:
+    """The client has long sent all of its small upload: to it, that time was silent, too."""
+    wait = 0.5
+    bench = build(tmp_path, keepalive_after=wait + 0.1, max_requests=1, max_queue_wait=5)
+    bench.transcriber.hold = True
+    with serving(bench) as (port, _), connected(port) as first, connected(port) as second:
+        first.sendall(upload())
+        assert bench.transcriber.started.wait(5)
+        second.sendall(upload())
+        time.sleep(wait)
+        bench.transcriber.hold = False
+        assert 200 == read_response(first)[0]
+        bench.transcriber.hold = True
+        started = time.monotonic()
+        read_until(second, b" \n")
+        assert time.monotonic() - started < wait
+
+
 def test_the_connection_serves_on_after_an_early_answer(bench: Bench) -> None:
     """Its end is a regular one."""
     let_go(bench)
