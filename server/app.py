@@ -13,6 +13,7 @@ import falcon.asgi
 from server.access.keys import Keyring
 from server.cues import CueLimits
 from server.http import problems
+from server.http.bodies import Bodies
 from server.http.body import BodyLimits
 from server.http.exchange import RouteName
 from server.http.middleware import Edge
@@ -50,14 +51,16 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
             default_language=settings.default_language,
             beam_size=settings.beam_size,
         ),
-        cue_limits=CueLimits(
-            settings.subtitle_max_line_chars,
-            settings.subtitle_max_lines,
-            settings.subtitle_max_seconds,
+        bodies=Bodies(
+            CueLimits(
+                settings.subtitle_max_line_chars,
+                settings.subtitle_max_lines,
+                settings.subtitle_max_seconds,
+            ),
+            keepalive_after=settings.keepalive_after,
+            keepalive_interval=settings.keepalive_interval,
         ),
         request_timeout=settings.request_timeout,
-        keepalive_after=settings.keepalive_after,
-        keepalive_interval=settings.keepalive_interval,
     )
     listing = ModelList(models, created=int(now()))
 

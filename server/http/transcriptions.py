@@ -6,20 +6,17 @@ Must not know: how any of them is done.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import falcon.asgi
 
-from server import formats
 from server.access.keys import require
-from server.cues import CueLimits
 from server.errors import DeadlineExceeded, InvalidOption
-from server.http import events, options
+from server.http import options
 from server.http.answer import UNBUFFERED
-from server.http.early import Early, early
-from server.http.events import TextDeltas
+from server.http.bodies import Bodies
 from server.http.exchange import Exchange, caller_of, exchange_of
 from server.http.forms import Form, check_media_type, read_form
 from server.http.models import Models
@@ -27,7 +24,7 @@ from server.http.options import Wanted
 from server.http.parts import Admission, AudioLoader, Place, Transcriber
 from server.http.spool import Spool, Spools
 from server.observe.logs import RequestRecord
-from server.types import Audio, OnSegments, Segment, Task, Transcript, TranscriptionOptions
+from server.types import Audio, Task, Transcript, TranscriptionOptions
 
 WARNING_HEADER = b"x-sussurro-warning"
 """Codes of what went wrong without stopping us, in every format (`audio_truncated`)."""
@@ -43,10 +40,8 @@ class Service:
     spools: Spools
     max_field_bytes: int
     defaults: TranscriptionOptions
-    cue_limits: CueLimits
+    bodies: Bodies
     request_timeout: float
-    keepalive_after: float
-    keepalive_interval: float
 
 
 class Transcriptions:
@@ -69,11 +64,10 @@ class Transcriptions:
         ):
             form = await self._upload(exchange, content_type, spool)
             wanted, model = self._options(form, exchange.record)
+            bodies, waited = self._service.bodies, exchange.record.wait_s or 0.0
             async with (
                 _deadline(self._service.request_timeout) as deadline,
-                exchange.answer.kept_alive(
-                    self._early(wanted, exchange.record.wait_s or 0.0)
-                ) as push,
+                exchange.answer.kept_alive(bodies.early(wanted, waited)) as push,
             ):
                 audio = await self._load(spool, exchange)
                 await spool.close()
@@ -84,38 +78,12 @@ class Transcriptions:
                     deadline=deadline,
                     key_id=key_id,
                     on_progress=place.progress,
-                    on_segments=_teller(wanted, push),
+                    on_segments=bodies.teller(wanted, push),
                 )
                 _note(exchange.record, transcript)
-                resp.data, resp.content_type = await self._body(transcript, wanted)
+                resp.data, resp.content_type = await bodies.render(transcript, wanted)
                 if wanted.stream:
                     exchange.answer.headers += UNBUFFERED
-
-    def _early(self, wanted: Wanted, waited: float) -> Early:
-        """How the answer may begin before it is known; the upload has just ended.
-
-        Before that the connection is not silent, and a client that still sends reads nothing.
-        But a small upload was sent in full while the request waited for its place.
-        """
-        return early(
-            wanted.response_format,
-            stream=wanted.stream,
-            after=max(0.0, self._service.keepalive_after - waited),
-            interval=self._service.keepalive_interval,
-        )
-
-    async def _body(self, transcript: Transcript, wanted: Wanted) -> formats.Body:
-        """The answer, or its last event."""
-        if wanted.stream:
-            return formats.Body(events.done(transcript), events.CONTENT_TYPE)
-        return await asyncio.to_thread(
-            formats.render,
-            transcript,
-            wanted.response_format,
-            wanted.granularities,
-            cue_limits=self._service.cue_limits,
-            show_dropped=wanted.show_dropped,
-        )
 
     @asynccontextmanager
     async def _admit(self, record: RequestRecord, key_id: str) -> AsyncIterator[Place]:
@@ -194,19 +162,6 @@ async def _hold(place: Place, record: RequestRecord) -> None:
     started = time.monotonic()
     await place.hold(record.audio_s or 0.0)
     record.wait_s = (record.wait_s or 0.0) + time.monotonic() - started
-
-
-def _teller(wanted: Wanted, push: Callable[[bytes], None]) -> OnSegments | None:
-    """What to do with segments as they come: events, or the beginning of a text."""
-    if not wanted.stream and wanted.response_format != "text":
-        return None
-    deltas = TextDeltas()
-
-    def tell(segments: Sequence[Segment]) -> None:
-        if text := deltas.add(segments):
-            push(events.delta(text) if wanted.stream else text.encode())
-
-    return tell
 
 
 def _note(record: RequestRecord, transcript: Transcript) -> None:
