@@ -85,16 +85,20 @@ def make_plan(model: str, gpu: Gpu, dims: ModelDimensions, windows: int | None =
         PlanError: it does not fit the GPU's memory.
     """
     plan = Plan(model, gpu, dims, windows or gpu.windows)
-    need, room = sum(item.bytes for item in budget(plan)), usable_bytes(gpu)
+    need, room = _need(plan), usable_bytes(gpu)
     if need > room:
-        one = _cross_kv(plan) + _self_kv(plan)
-        fits = max(0, plan.windows - -(-(need - room) // one))
-        advice = f"at most {fits} fit" if fits else "not even one fits"
+        one, two = (_need(Plan(model, gpu, dims, count)) for count in (1, 2))
+        fits = 1 + (room - one) // (two - one)
+        advice = f"at most {fits} fit (--windows)" if fits > 0 else "not even one fits"
         raise PlanError(
             f"{model} with {plan.windows} windows in flight needs {need / 2**30:.1f} GiB, "
-            f"{gpu.key} has {room / 2**30:.1f} GiB to use; {advice} (--windows)"
+            f"{gpu.key} has {room / 2**30:.1f} GiB to use; {advice}"
         )
     return plan
+
+
+def _need(plan: Plan) -> int:
+    return sum(item.bytes for item in budget(plan))
 
 
 def usable_bytes(gpu: Gpu) -> int:
@@ -190,7 +194,7 @@ def explain(plan: Plan) -> str:
     """The plan and its budget as a table for a person."""
     gpu = plan.gpu
     items = budget(plan)
-    total, room = sum(item.bytes for item in items), usable_bytes(gpu)
+    total, room = _need(plan), usable_bytes(gpu)
     lines = [
         f"{plan.model} on {gpu.key}: capability {gpu.compute_capability}, {gpu.memory_mib:,} MiB",
         f"  windows in flight        {plan.windows:>6}",

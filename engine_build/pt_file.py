@@ -4,8 +4,11 @@ Knows: the zip archive of `torch.save` and the few names that a state dict is pi
 Must not know: Whisper. Storages are mapped, not read: a tensor costs memory once it is used.
 """
 
+import io
 import pickle
+import pickletools
 import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +27,16 @@ DTYPES: Mapping[str, "np.dtype[Any]"] = {
     "HalfStorage": np.dtype("<f2"),
     "FloatStorage": np.dtype("<f4"),
 }
+# fmt: off
+OPCODES = frozenset((
+    "PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "BINPERSID", "BINPUT", "LONG_BINPUT",
+    "BINGET", "LONG_BINGET", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2",
+    "LONG1", "BINFLOAT", "BINUNICODE", "EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST",
+    "APPEND", "APPENDS", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
+))
+# fmt: on
+"""What `torch.save` pickles a state dict with. Other opcodes can ask for gigabytes at once."""
+
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 """A zip member's own header: its mark, …, lengths of name and extra field (APPNOTE 4.3.7)."""
 
@@ -68,8 +81,27 @@ def _load(archive: zipfile.ZipFile, file: IO[bytes]) -> Any:  # noqa: ANN401  as
             raise ValueError(f"storage {key} is cut short")
         return mapped[start : start + member.file_size].view(dtype)
 
-    with archive.open(pickles[0]) as stream:
-        return _Unpickler(stream, storage).load()
+    content = archive.read(pickles[0])
+    _check_opcodes(content)
+    return _Unpickler(io.BytesIO(content), storage).load()
+
+
+def _check_opcodes(content: bytes) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a name with odd escapes is only warned about
+        try:
+            _check_each(content)
+        except DeprecationWarning as error:
+            raise pickle.UnpicklingError(str(error)) from error
+
+
+def _check_each(content: bytes) -> None:
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name not in OPCODES:
+            raise pickle.UnpicklingError(f"it holds {opcode.name}, which no checkpoint needs")
+        # Python makes room for all places up to the one that is named.
+        if opcode.name == "LONG_BINPUT" and int(argument or 0) > len(content):
+            raise pickle.UnpicklingError("it names a place that it cannot need")
 
 
 class _Unpickler(pickle.Unpickler):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("server", "ops", "tests", "docs", "requirements")
+FOLDERS = ("server", "engine_build", "ops", "tests", "docs", "requirements")
 FILES = sorted(
     str(path.relative_to(ROOT))
     for top in (ROOT.glob("*"), *((ROOT / folder).rglob("*") for folder in FOLDERS))

@@ -1,6 +1,7 @@
 """Weights and a machine to build on, without the GPU."""
 
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,3 +33,14 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         return path
 
     return add
+
+
+@pytest.fixture
+def trtllm_build(program: Program) -> Callable[[], Path]:
+    """Puts a stand-in for trtllm-build on this machine."""
+    script = Path(__file__).with_name("trtllm_build_double.py")
+    root = script.parents[2]
+    return lambda: program(
+        "trtllm-build",
+        f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" "{script}" "$@"\n',
+    )

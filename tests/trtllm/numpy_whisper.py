@@ -49,7 +49,7 @@ class Part:
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """TensorRT-LLM's approximation."""
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + np.float32(0.044715) * x**3)))
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + np.float32(0.044715) * x * x * x)))
 
 
 def gelu_exact(x: Tensor) -> Tensor:
@@ -62,24 +62,27 @@ def gelu_exact(x: Tensor) -> Tensor:
     return 0.5 * x * (1 + erf)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, *, causal: bool = False) -> Tensor:
-    """Softmax attention: (queries, width), (keys, width) twice → (queries, width)."""
-    size = q.shape[1] // heads
-    queries, keys, values = (
-        np.ascontiguousarray(x.reshape(len(x), heads, size).swapaxes(0, 1)) for x in (q, k, v)
-    )
-    scores = queries @ keys.swapaxes(1, 2) / np.float32(math.sqrt(size))
+def split(x: Tensor, heads: int) -> Tensor:
+    """(n, width) → (heads, n, width / heads)."""
+    return np.ascontiguousarray(x.reshape(len(x), heads, -1).swapaxes(0, 1))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
+    """Softmax attention of split queries, keys and values → (queries, width)."""
+    scores = q @ k.swapaxes(1, 2)
+    scores *= np.float32(1 / math.sqrt(q.shape[2]))
     if causal:
-        ahead = np.triu(np.ones(scores.shape[1:], bool), 1 + len(k) - len(q))
+        ahead = np.triu(np.ones(scores.shape[1:], bool), 1 + scores.shape[2] - scores.shape[1])
         scores[:, ahead] = -np.inf
-    scores = np.exp(scores - scores.max(-1, keepdims=True))
-    weights = scores / scores.sum(-1, keepdims=True)
-    return (weights @ values).swapaxes(0, 1).reshape(q.shape)
+    scores -= scores.max(-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(-1, keepdims=True)
+    return (scores @ v).swapaxes(0, 1).reshape(q.shape[1], -1)
 
 
 @dataclass
 class Cache:
-    """One sequence's keys and values: cross ones fixed, own ones growing."""
+    """One sequence's split keys and values: cross ones fixed, own ones growing."""
 
     cross: list[tuple[Tensor, Tensor]]
     own: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -111,7 +114,8 @@ class NumpyWhisper:
             name = f"transformer.layers.{layer}"
             qkv = part.linear(f"{name}.attention.qkv", part.norm(f"{name}.attention_layernorm", x))
             apart = [
-                attend(*np.split(one, 3, axis=1), heads=part.heads) for one in np.split(qkv, splits)
+                attend(*(split(x, part.heads) for x in np.split(one, 3, axis=1)))
+                for one in np.split(qkv, splits)
             ]
             x = x + part.linear(f"{name}.attention.dense", np.concatenate(apart))
             x = x + self._mlp(part, name, x)
@@ -138,7 +142,7 @@ class NumpyWhisper:
         for layer in range(self.decoder.config["num_hidden_layers"]):
             qkv = self.decoder.linear(f"transformer.layers.{layer}.cross_attention.qkv", encoded)
             _, k, v = np.split(qkv, 3, axis=1)
-            cross.append((k, v))
+            cross.append((split(k, self.decoder.heads), split(v, self.decoder.heads)))
         return Cache(cross)
 
     def step(self, tokens: Sequence[int], cache: Cache) -> Tensor:
@@ -152,7 +156,7 @@ class NumpyWhisper:
             x = x + self._self_attention(layer, name, x, cache)
             normed = part.norm(f"{name}.cross_attention_layernorm", x)
             q, _, _ = np.split(part.linear(f"{name}.cross_attention.qkv", normed), 3, axis=1)
-            crossed = attend(q, *cache.cross[layer], heads=part.heads)
+            crossed = attend(split(q, part.heads), *cache.cross[layer])
             x = x + part.linear(f"{name}.cross_attention.dense", crossed)
             x = x + self._mlp(part, name, x)
         cache.length += len(tokens)
@@ -161,10 +165,12 @@ class NumpyWhisper:
     def _self_attention(self, layer: int, name: str, x: Tensor, cache: Cache) -> Tensor:
         part = self.decoder
         normed = part.norm(f"{name}.self_attention_layernorm", x)
-        q, k, v = np.split(part.linear(f"{name}.self_attention.qkv", normed), 3, axis=1)
+        qkv = np.split(part.linear(f"{name}.self_attention.qkv", normed), 3, axis=1)
+        q, k, v = (split(x, part.heads) for x in qkv)
         if layer < len(cache.own):
-            k, v = (np.concatenate(pair) for pair in zip(cache.own[layer], (k, v), strict=True))
+            before = cache.own[layer]
+            k, v = (np.concatenate(pair, 1) for pair in zip(before, (k, v), strict=True))
             cache.own[layer] = (k, v)
         else:
             cache.own.append((k, v))
-        return part.linear(f"{name}.self_attention.dense", attend(q, k, v, part.heads, causal=True))
+        return part.linear(f"{name}.self_attention.dense", attend(q, k, v, causal=True))

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Name:
 
 @dataclass(frozen=True)
 class Storage:
+    """Numbers that lie in a file of their own."""
+
     key: str
     kind: Name
     numel: int
@@ -44,7 +46,7 @@ class Storage:
 class TorchPickler(pickle._Pickler):  # type: ignore[name-defined,misc]
     """Writes arrays as `torch.save` writes tensors."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
     def __init__(self, out: io.BytesIO) -> None:
         super().__init__(out, protocol=2)

@@ -21,7 +21,7 @@ def refused(path: Path, reason: str) -> None:
 
 
 def test_a_file_that_pytorch_wrote_is_read() -> None:
-    """Both types, a parameter, a transposed view and a shared storage, as PyTorch 2.13 saves them."""
+    """Both types, a parameter, a transposed view, a shared storage, as PyTorch 2.13 saves them."""
     content = pt_file.load(BY_TORCH)
     numbers = np.arange(12, dtype=np.float32).reshape(3, 4)
     state = content["model_state_dict"]
@@ -51,6 +51,25 @@ def test_every_bit_comes_back(tmp_path: Path) -> None:
         assert not found.flags.writeable
 
 
+def text(value: str) -> bytes:
+    """A string as pickles of protocol 2 hold it."""
+    return pickle.BINUNICODE + len(value).to_bytes(4, "little") + value.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (pickle.BYTEARRAY8 + (1 << 40).to_bytes(8, "little"), "damaged|BYTEARRAY8"),
+        (pickle.BINBYTES8 + (1 << 40).to_bytes(8, "little"), "damaged|BINBYTES8"),
+        (pickle.NONE + pickle.LONG_BINPUT + b"\xff\xff\xff\x7f" + pickle.STOP, "names a place"),
+        (pickle.EMPTY_SET + pickle.STOP, "EMPTY_SET, which no checkpoint needs"),
+    ],
+)
+def test_a_small_file_cannot_ask_for_gigabytes(tmp_path: Path, content: bytes, reason: str) -> None:
+    """What the unpickler would make room for before it has read anything is refused."""
+    refused(write_archive(tmp_path / "bomb.pt", content, {}), reason)
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [("posix", "system"), ("builtins", "eval"), ("torch", "load"), ("collections", "Counter")],
@@ -59,8 +78,7 @@ def test_no_other_name_is_looked_up(tmp_path: Path, module: str, name: str) -> N
     """A checkpoint that asks for a program is refused before anything runs."""
     out = io.BytesIO()
     out.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
-    out.write(pickle.MARK + pickle.UNICODE + f"touch {tmp_path}/harm\n".encode())
-    out.write(pickle.TUPLE + pickle.REDUCE + pickle.STOP)
+    out.write(text(f"touch {tmp_path}/harm") + pickle.TUPLE1 + pickle.REDUCE + pickle.STOP)
     refused(write_archive(tmp_path / "evil.pt", out.getvalue(), {}), f"asks for {module}.{name}")
     assert not (tmp_path / "harm").exists()
 
@@ -68,7 +86,7 @@ def test_no_other_name_is_looked_up(tmp_path: Path, module: str, name: str) -> N
 def test_a_pickle_cannot_change_what_it_is_given(tmp_path: Path) -> None:
     """The stand-ins for PyTorch's functions take no attributes."""
     out = pickle.GLOBAL + b"torch._utils\n_rebuild_tensor_v2\n"
-    out += pickle.EMPTY_DICT + pickle.UNICODE + b"__call__\n" + pickle.NONE + pickle.SETITEM
+    out += pickle.EMPTY_DICT + text("__call__") + pickle.NONE + pickle.SETITEM
     refused(write_archive(tmp_path / "evil.pt", out + pickle.BUILD + pickle.STOP, {}), "damaged")
 
 
