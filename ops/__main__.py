@@ -7,6 +7,7 @@ Must not know: what they do.
 import click
 
 from ops.accuracy.command import accuracy
+from ops.bench.command import bench
 from ops.demo import demo
 from ops.keys import keys
 from ops.serve import serve
@@ -23,6 +24,7 @@ main.add_command(weights)
 main.add_command(demo)
 main.add_command(serve)
 main.add_command(accuracy)
+main.add_command(bench)
 
 if __name__ == "__main__":
     main(prog_name="ops")

@@ -45,14 +45,15 @@ class Client:
         self._netloc = urlsplit(url).netloc
         self._key = key
 
-    def transcribe(self, file: Path, response_format: str) -> Answer:
-        """Send one file, in the language that the server hears in it.
+    def transcribe(self, file: Path, response_format: str, **fields: str) -> Answer:
+        """Send one file; without the field `language`, in the one that the server hears in it.
 
         Raises:
             ClientError: any answer but 200, or none.
         """
         boundary = uuid.uuid4().hex
-        body = _form(boundary, file, {"model": "whisper-1", "response_format": response_format})
+        fields = {"model": "whisper-1", "response_format": response_format, **fields}
+        body = _form(boundary, file, fields)
         headers = {
             "Authorization": f"Bearer {self._key}",
             "Content-Type": f"multipart/form-data; boundary={boundary}",

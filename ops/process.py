@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,9 +32,20 @@ class ServerProcessError(Exception):
 class ServerProcess:
     """`python -m server` as a context manager."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """`environ` must ask for port 0 and a log level that shows the port."""
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        python: str = sys.executable,
+        on_line: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`environ` must ask for port 0 and a log level that shows the port.
+
+        `on_line` is told each line of the log, in a thread.
+        """
         self._environ = environ
+        self._python = python
+        self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.port = 0
 
@@ -43,14 +54,19 @@ class ServerProcess:
         """The server's root."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def last_lines(self) -> str:
         """What the server logged last."""
         return "The server's last lines:\n  " + "\n  ".join(self._lines or ["(none)"])
 
     def __enter__(self) -> Self:
         """Start; the port is known after `wait_until_ready`."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "server"],
+        self._process = subprocess.Popen(  # noqa: S603  our own module
+            [self._python, "-m", "server"],
             cwd=ROOT,
             env=dict(self._environ),
             stdin=subprocess.DEVNULL,
@@ -113,6 +129,7 @@ class ServerProcess:
                 self._lines.append(line.rstrip())
             if not self.port:
                 self.port = _port_in(line)
+            self._on_line(line)
 
 
 def _port_in(line: str) -> int:

@@ -1,0 +1,112 @@
+"""The server and its peers on the same clips in the same run, taking turns.
+
+Knows: rounds, medians, error rates.
+Must not know: how a system works. Whatever else the machine does in a round hits all of them.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ops.accuracy.manifest import Clip
+from ops.bench.figures import Beside, percentile
+from ops.bench.load import closed_loop
+from ops.bench.peers import PeerProcess
+from ops.bench.target import Target
+
+SERVER = "sussurro"
+
+Ask = Callable[[Clip], tuple[str, float]]
+"""A clip's text and the seconds that it took."""
+
+
+@dataclass(slots=True)
+class _Turns:
+    short_s: list[float] = field(default_factory=list)
+    each: list[float] = field(default_factory=list)
+    long_s: list[float] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+def compare(  # noqa: PLR0913 - the run's parts
+    target: Target,
+    peers: Sequence[PeerProcess],
+    short: Sequence[Clip],
+    long: Clip,
+    *,
+    rounds: int,
+    progress: Callable[[str], None],
+) -> list[Beside]:
+    """The server first, then the peers, in their order; every round begins with another one."""
+
+    def ask_server(clip: Clip) -> tuple[str, float]:
+        started = time.perf_counter()
+        text = target.ask(clip)
+        return text, time.perf_counter() - started
+
+    systems: dict[str, Ask] = {SERVER: ask_server, **{peer.name: peer.ask for peer in peers}}
+    turns = {name: _Turns() for name in systems}
+    for number in range(rounds):
+        names = list(systems)
+        names = names[number % len(names) :] + names[: number % len(names)]
+        for name in names:
+            _turn(systems[name], short, turns[name])
+        for name in names:
+            text, seconds = systems[name](long)
+            turns[name].texts[long.name] = text
+            turns[name].long_s.append(seconds)
+        progress(f"round {number + 1} of {rounds}")
+    memory = {peer.name: peer.memory() for peer in peers}
+    memory[SERVER] = target.memory("VmHWM")
+    return [_row(name, turns[name], short, long, memory[name]) for name in systems]
+
+
+def _turn(ask: Ask, short: Sequence[Clip], turns: _Turns) -> None:
+    total = 0.0
+    for clip in short:
+        turns.texts[clip.name], seconds = ask(clip)
+        turns.each.append(seconds)
+        total += seconds
+    turns.short_s.append(total)
+
+
+def _row(name: str, turns: _Turns, short: Sequence[Clip], long: Clip, memory: float) -> Beside:
+    return Beside(
+        name=name,
+        short_s=statistics.median(turns.short_s),
+        short_p50=percentile(turns.each, 50),
+        short_p95=percentile(turns.each, 95),
+        long_s=statistics.median(turns.long_s),
+        short_wer=word_error_rate(short, turns.texts),
+        long_wer=word_error_rate([long], turns.texts),
+        memory_mb=memory or None,
+    )
+
+
+def at_once(target: Target, short: Sequence[Clip], *, clients: int, rounds: int) -> float:
+    """Seconds until all short clips are done that are sent together; the median of the rounds."""
+    walls = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        closed_loop(target.ask, short, clients=clients, count=len(short), seconds=600)
+        walls.append(time.perf_counter() - started)
+    return statistics.median(walls)
+
+
+def word_error_rate(clips: Sequence[Clip], texts: Mapping[str, str]) -> float | None:
+    """Over all clips that have a reference; None without one, or without a normaliser."""
+    clips = [clip for clip in clips if clip.reference]
+    try:
+        from ops.accuracy import metrics, normalise  # noqa: PLC0415  an extra
+
+        errors = [
+            metrics.count_errors(
+                normalise.words(clip.reference, clip.language),
+                normalise.words(texts[clip.name], clip.language),
+            )
+            for clip in clips
+        ]
+    except (ImportError, normalise.NormaliserMissing):
+        return None
+    return metrics.error_rate(errors) if errors else None

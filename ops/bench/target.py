@@ -1,0 +1,104 @@
+"""The server under test: one that runs already, or one of our own.
+
+Knows: how it is reached, its memory and its log where it is ours.
+Must not know: loads, what answers are worth.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ops.accuracy.manifest import Clip
+from ops.bench.options import BenchError, Options
+from ops.client import Client
+from ops.process import ServerProcess, ServerProcessError
+from server.access.keys import new_key
+
+
+def memory_mb(pid: int, field: str) -> float:
+    """`VmRSS` or `VmHWM` of a process, in MiB; 0 where there is no such thing."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    return sum(int(x.split()[1]) / 1024 for x in lines.splitlines() if x.startswith(field))
+
+
+class Target:
+    """A server that answers; `pid` is None if it is not ours."""
+
+    def __init__(self, client: Client, pid: int | None = None) -> None:
+        self.pid = pid
+        self._client = client
+        self._lines: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def ask(self, clip: Clip) -> str:
+        """Send a clip in its language, for its text.
+
+        Raises:
+            ClientError: any answer but a good one.
+        """
+        answer = self._client.transcribe(clip.path, "json", language=clip.language)
+        return str(answer.json()["text"])
+
+    def note(self, line: str) -> None:
+        """One line of the server's log."""
+        with contextlib.suppress(ValueError):
+            content = json.loads(line)
+            if content.get("event") == "request" and content.get("status") == 200:
+                with self._lock:
+                    self._lines.append(content)
+
+    def take_lines(self) -> list[dict[str, Any]]:
+        """The good requests' lines since the last time; none if the server is not ours."""
+        with self._lock:
+            taken, self._lines = self._lines, []
+        return [line for line in taken if "audio_s" in line]
+
+    def memory(self, field: str = "VmRSS") -> float:
+        """The server's memory in MiB, 0 if it is not ours."""
+        return memory_mb(self.pid, field) if self.pid else 0.0
+
+
+@contextlib.contextmanager
+def reach(options: Options) -> Iterator[Target]:
+    """The running server that was named, or a new one with the same beams.
+
+    Raises:
+        BenchError: it does not start.
+    """
+    if options.url:
+        yield Target(Client(options.url.removesuffix("/v1"), options.api_key))
+        return
+    made = new_key("bench")
+    environ = {k: v for k, v in os.environ.items() if k != "SUSSURRO_API_KEYS_FILE"}
+    environ |= {
+        "SUSSURRO_API_KEYS": made.record,
+        "SUSSURRO_HOST": "127.0.0.1",
+        "SUSSURRO_PORT": "0",
+        "SUSSURRO_LOG_LEVEL": "info",
+        "SUSSURRO_BEAM_SIZE": str(options.beam),
+    }
+    if options.model:
+        environ |= {"SUSSURRO_WEIGHTS_DIR": str(options.model.expanduser().resolve().parent)}
+        environ |= {"SUSSURRO_MODELS": options.model.name}
+    environ.setdefault("SUSSURRO_SANDBOX", "available")
+    found: list[Target] = []
+    server = ServerProcess(
+        environ,
+        python=options.server_python or sys.executable,
+        on_line=lambda line: found[0].note(line) if found else None,
+    )
+    try:
+        with server:
+            server.wait_until_ready()
+            found.append(Target(Client(server.url, made.key), server.pid))
+            yield found[0]
+    except ServerProcessError as error:
+        raise BenchError(str(error)) from error

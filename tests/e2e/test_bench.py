@@ -1,0 +1,53 @@
+"""`ops bench` against a real server process."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from server_process import KEY, Start
+
+from ops.bench.command import bench
+
+FAST = ["--rounds", "1", "--short", "2", "--at-once", "2", "--long-seconds", "60", "--rate", "20"]
+
+
+def test_a_running_server_is_measured(start: Start, tmp_path: Path) -> None:
+    """All parts in a table and in JSON, with nothing failed, and nothing said that is not known."""
+    server = start(FAKE_WINDOW_SECONDS="0.01").ready()
+    done = CliRunner().invoke(
+        bench, [*FAST, "--url", server.url, "--api-key", KEY.key, "--out", str(tmp_path)]
+    )
+    assert 0 == done.exit_code, done.output
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert [
+        "short, alone",
+        "short, 2 at once",
+        "short, 20 a second",
+        "the long file",
+        "short, beside a long file",
+    ] == [load["name"] for load in report["loads"]]
+    assert all(
+        load["failed"] == 0 and load["requests"] and 0 < load["p50"] <= load["p99"]
+        for load in report["loads"]
+    )
+    assert ({}, None) == (report["memory_mb"], report["loads"][0]["batch"])
+    assert "p50 beside a long file / p50 alone" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--api-key", "wsk_wrong"], "401"),
+        (["--clips", "/nowhere"], "manifest.tsv"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(
+    start: Start, arguments: list[str], complaint: str
+) -> None:
+    """A wrong key or folder ends the command with a line, not with a traceback."""
+    server = start().ready()
+    done = CliRunner().invoke(bench, [*FAST, "--url", server.url, *arguments])
+    assert 1 == done.exit_code
+    assert complaint in done.output
+    assert "Traceback" not in done.output
