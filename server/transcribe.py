@@ -158,7 +158,11 @@ def _assemble(job: Job, segments: tuple[Segment, ...]) -> Transcript:
         words=tuple(word for segment in segments for word in segment.words),
         warnings=job.audio.warnings,
         dropped=tuple(sorted(job.dropped, key=lambda each: each.start)),
-        stats=replace(job.stats, dropped=len(job.dropped)),
+        stats=replace(
+            job.stats,
+            dropped=len(job.dropped),
+            queue_s=job.stats.queue_s + job.turn.queue_s,
+        ),
     )
 
 

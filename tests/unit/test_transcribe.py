@@ -2,6 +2,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -246,6 +247,44 @@ def test_a_deadline_ends_the_transcription() -> None:
     asyncio.run(story())
     fake.close(1)
     assert len(fake.requests) < 5
+
+
+def test_the_wait_for_a_turn_is_in_the_statistics() -> None:
+    """Five windows on an engine that has room for one at a time: the later ones wait."""
+    fake = FakeEngine(lambda _: (time.sleep(0.05), _says(" oi"))[1])
+    fake._info = replace(fake.info, max_in_flight_s=30.0)
+    audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
+    stats = asyncio.run(Transcriber(Scheduler(fake), TOKENIZER).transcribe(audio, PORTUGUESE)).stats
+    fake.close(1)
+    assert len(fake.requests) >= 5
+    assert stats.queue_s > 0.2
+    assert stats.calls == stats.batched >= 2 * len(fake.requests)
+
+
+def test_progress_is_all_of_the_audio() -> None:
+    """Stretch by stretch, silence too."""
+    done: list[float] = []
+    fake = FakeEngine(lambda _: _says(" oi"))
+    audio = Audio(np.concatenate([_sound(28).pcm, np.zeros(SAMPLE_RATE, np.int16), _sound(28).pcm]))
+    asyncio.run(
+        Transcriber(Scheduler(fake), TOKENIZER).transcribe(
+            audio, PORTUGUESE, on_progress=done.append
+        )
+    )
+    fake.close(1)
+    assert len(done) >= 2
+    assert sum(done) >= 56
+
+
+def test_requests_with_the_same_options_fit_into_one_batch() -> None:
+    """Whatever their languages and lengths: engines batch by options and length of prompt."""
+    keys = set()
+    for language, seconds in (("pt", 3.0), ("en", 9.0), (None, 20.0)):
+        _, engine = _run(
+            lambda _: _says(" oi"), _sound(seconds), TranscriptionOptions(language=language)
+        )
+        keys |= {(request.options, len(request.prompt)) for request in engine.requests}
+    assert 1 == len(keys)
 
 
 def test_cancelling_frees_the_engine() -> None:
