@@ -5,6 +5,7 @@ Must not know: how the server works; it is a client like any other.
 """
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def _running_server() -> Iterator[Client]:
     environ.setdefault("SUSSURRO_SANDBOX", "available")
     click.echo("Starting the server…", err=True)
     started = time.monotonic()
-    with ServerProcess(environ) as server:
+    with ServerProcess(environ, on_line=_warn_of_sandbox) as server:
         server.wait_until_ready()
         took = time.monotonic() - started
         click.echo(f"Ready on port {server.port} after {took:.1f} s.", err=True)
@@ -58,6 +59,13 @@ def _running_server() -> Iterator[Client]:
             if error.refused:
                 raise
             raise ClientError(f"{error}\n{server.last_lines()}") from error
+
+
+def _warn_of_sandbox(line: str) -> None:
+    """Pass on what the server says of its sandbox, should the kernel lack a layer."""
+    if '"sandbox_incomplete"' in line:
+        layers = ", ".join(json.loads(line)["missing"])
+        click.echo(f"Warning: this kernel lacks layers of the media sandbox: {layers}.", err=True)
 
 
 def _show(client: Client, file: Path) -> None:

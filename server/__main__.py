@@ -23,6 +23,7 @@ from server.access.keys import Keyring, KeyringError
 from server.admission import Admission, Bounds
 from server.app import create_app
 from server.audio.loader import Loader, SandboxUnavailable
+from server.decoding.languages import LANGUAGES
 from server.decoding.tokenizer import Tokenizer
 from server.engines import ctranslate2
 from server.http.listener import Listener, listen
@@ -33,7 +34,7 @@ from server.http.probes import Readiness
 from server.http.protocol import make_config
 from server.observe import logs
 from server.scheduler import Scheduler
-from server.settings import EXIT_CONFIG, Settings, SettingsError
+from server.settings import EXIT_CONFIG, PREFIX, Settings, SettingsError
 from server.transcribe import Transcriber
 from server.types import SAMPLE_RATE, Audio, TranscriptionOptions
 
@@ -86,6 +87,8 @@ def configure(environ: Mapping[str, str]) -> tuple[Settings, Keyring]:
         settings = Settings.from_env(environ)
     except SettingsError as error:
         raise ConfigError(error.problems) from None
+    if problems := _unknown_languages(settings):
+        raise ConfigError(problems)
     try:
         keyring = Keyring.parse(
             settings.api_keys.get_secret_value(), today=lambda: datetime.now(UTC).date()
@@ -97,6 +100,17 @@ def configure(environ: Mapping[str, str]) -> tuple[Settings, Keyring]:
             ["no API key: run `python -m ops keys new NAME`, put its record in SUSSURRO_API_KEYS"]
         )
     return settings, keyring
+
+
+def _unknown_languages(settings: Settings) -> list[str]:
+    """Languages that Whisper does not know, by setting."""
+    named = {"LANGUAGES": settings.languages, "DEFAULT_LANGUAGE": (settings.default_language,)}
+    return [
+        f"{PREFIX}{name}: Whisper knows no language `{code}`"
+        for name, codes in named.items()
+        for code in codes
+        if code is not None and code not in LANGUAGES
+    ]
 
 
 def check_weights(settings: Settings) -> None:

@@ -43,16 +43,16 @@ def cues(transcript: Transcript, limits: CueLimits) -> list[Cue]:
     made = [
         cue
         for segment in transcript.segments
-        for cue in _of_segment(_words(segment), limits)
+        for cue in _of_segment(_words(segment, limits.max_line_chars), limits)
         if cue.lines
     ]
     return list(_in_order(made))
 
 
-def _words(segment: Segment) -> list[Word]:
+def _words(segment: Segment, max_chars: int) -> list[Word]:
     """The segment's words; without any, its text's, spread over its time by their length."""
     if segment.words:
-        return list(segment.words)
+        return [piece for word in segment.words for piece in _pieces(word, max_chars)]
     texts = [" " + text for text in segment.text.split()]
     if len(texts) == 1 and _width(texts[0]) > len(texts[0]):
         texts = list(texts[0].strip())  # written without spaces
@@ -60,9 +60,22 @@ def _words(segment: Segment) -> list[Word]:
     words, at = [], segment.start
     for text in texts:
         end = at + (segment.end - segment.start) * len(text) / total
-        words.append(Word(at, end, text, 1.0))
+        words += _pieces(Word(at, end, text, 1.0), max_chars)
         at = end
     return words
+
+
+def _pieces(word: Word, max_chars: int) -> list[Word]:
+    """A word that is longer than a line in pieces that are not, each with its share of time."""
+    size = max_chars // 2 if _width(word.word) > len(word.word) else max_chars
+    texts = [word.word[at : at + size] for at in range(0, len(word.word), size)]
+    if len(texts) < 2:
+        return [word]
+    share = (word.end - word.start) / len(texts)
+    return [
+        Word(word.start + share * index, word.start + share * (index + 1), text, word.probability)
+        for index, text in enumerate(texts)
+    ]
 
 
 def _of_segment(words: Sequence[Word], limits: CueLimits) -> Iterator[Cue]:
@@ -100,7 +113,10 @@ def _cue(words: Sequence[Word], limits: CueLimits) -> Cue:
             if len(balanced) <= len(lines):
                 lines = balanced
                 break
-    return Cue(words[0].start, max(words[0].start, words[-1].end), tuple(lines))
+    start = words[0].start
+    # A single word may last longer than a cue may be shown.
+    end = min(max(start, words[-1].end), start + limits.max_seconds)
+    return Cue(start, end, tuple(lines))
 
 
 def _lines(words: Sequence[Word], max_chars: int) -> list[str]:

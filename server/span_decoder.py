@@ -7,17 +7,22 @@ Must not know: how spans were cut, how they are put together.
 import math
 from collections.abc import Sequence
 
-from server.decoding.guard import MIN_VOICE, suspect_segment
+from server.by_alignment import ByAlignment
+from server.by_timestamps import ByTimestamps
+from server.decoding.guard import MIN_VOICE, plain, suspect_segment
 from server.decoding.language_choice import language_of_window, restrict
 from server.decoding.tokenizer import Tokenizer
 from server.types import SAMPLE_RATE, OnSegments, Segment, SpeechSegment, Window
 from server.window_decoder import Job, WindowDecoder
-from server.window_segments import Context, WindowSegments
+from server.window_rest import Context, Found
 
 N_SAMPLES = 30 * SAMPLE_RATE
 
 MAX_DEPTH = 2
 """How often what was left out of a stretch is looked at again, and again inside that."""
+
+RESET_TEMPERATURE = 0.5
+"""Above it a text is too uncertain to be the next window's context (openai-whisper)."""
 
 UNLIKELY = 0.4
 """A segment whose words are less likely than this on average needs voice under it."""
@@ -31,7 +36,8 @@ class SpanDecoder:
 
     def __init__(self, windows: WindowDecoder, tokenizer: Tokenizer) -> None:
         self._windows = windows
-        self._segments = WindowSegments(windows, tokenizer)
+        self._by_alignment = ByAlignment(windows, tokenizer)
+        self._by_timestamps = ByTimestamps(windows, tokenizer)
 
     async def decode(
         self, job: Job, span: SpeechSegment, prompt: tuple[int, ...], on_segments: OnSegments
@@ -58,22 +64,38 @@ class SpanDecoder:
                 job.on_progress((end - stretch.start) / SAMPLE_RATE)
                 continue
             window = await self._windows.window(job, stretch.start, end)
-            language = await self._language(job, window)
-            if job.options.task == "translate" or job.options.mode == "accurate":
-                found = await self._segments.by_timestamps(job, window, language, context)
-            else:
-                found = await self._segments.by_alignment(
-                    job, window, language, context, goes_on=end < stretch.end
-                )
+            found = await self._window(job, window, context, goes_on=end < stretch.end, depth=depth)
             again = [(rest, depth + 1) for rest in found.unheard] if depth < MAX_DEPTH else []
             todo = [*again, (SpeechSegment(found.stop, stretch.end), depth), *todo]
             if depth == 0:
                 job.on_progress((found.stop - stretch.start) / SAMPLE_RATE)
             kept = [each for each in found.segments if await self._is_said(job, each)]
+            if depth:
+                told = sorted(segments, key=lambda segment: segment.start)
+                kept = [each for each in kept if not _is_told(each, told)]
             segments += kept
-            if kept:
-                context.last_speech_end = kept[-1].end
+            self._remember(job, context, found, kept)
         _hand_on(segments, math.inf, on_segments)
+
+    async def _window(
+        self, job: Job, window: Window, context: Context, *, goes_on: bool, depth: int
+    ) -> Found:
+        """One window in its language, by the way that suits it."""
+        language = await self._language(job, window)
+        if job.options.task == "translate" or job.options.mode == "accurate":
+            return await self._by_timestamps.decode(job, window, language, context)
+        return await self._by_alignment.decode(
+            job, window, language, context, goes_on=goes_on, again=depth > 0
+        )
+
+    @staticmethod
+    def _remember(job: Job, context: Context, found: Found, kept: Sequence[Segment]) -> None:
+        """What the next window is to know: in `accurate` mode the text, if it can be trusted."""
+        if kept:
+            context.last_speech_end = kept[-1].end
+        trusted = job.options.mode == "accurate" and found.temperature <= RESET_TEMPERATURE
+        said = tuple(token for segment in kept for token in segment.tokens)
+        context.previous = (*context.previous, *said) if trusted else ()
 
     async def _language(self, job: Job, window: Window) -> str:
         """The recording's language, unless the caller gave none and this window has another."""
@@ -84,8 +106,11 @@ class SpanDecoder:
         return language_of_window(probs, job.language, window.duration)
 
     async def _is_said(self, job: Job, segment: Segment) -> bool:
-        """Whether a segment stays: what looks invented needs voice under it."""
-        reason: str | None = suspect_segment(segment.text, job.options.prompt)
+        """Whether a segment stays: it has a word, and what looks invented has voice under it."""
+        if not plain(segment.text):
+            return False
+        given = (job.options.prompt, job.options.hotwords)
+        reason: str | None = suspect_segment(segment.text, given)
         if reason is None and segment.words:
             mean = sum(word.probability for word in segment.words) / len(segment.words)
             reason = "no_voice" if mean < UNLIKELY else None
@@ -96,6 +121,20 @@ class SpanDecoder:
             return True
         job.drop(segment.start, segment.end, reason)
         return False
+
+
+def _is_told(segment: Segment, segments: Sequence[Segment]) -> bool:
+    """Whether the words of a rest are just the neighbour's again.
+
+    The alignment may put a word before or after the sound that it stands for; decoded by
+    itself, that sound gives the word once more.
+    """
+    words = plain(segment.text)
+    before = [other for other in segments if other.start <= segment.start]
+    after = [other for other in segments if other.start > segment.start]
+    told_before = f" {plain(before[-1].text)}".endswith(f" {words}") if before else False
+    told_after = f"{plain(after[0].text)} ".startswith(f"{words} ") if after else False
+    return told_before or told_after
 
 
 def _hand_on(segments: Sequence[Segment], until: float, on_segments: OnSegments) -> list[Segment]:

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 from server.audio.windows import cut, levels
-from server.decoding.language_choice import SURE, elect, restrict
+from server.decoding.guard import MIN_VOICE
+from server.decoding.language_choice import CERTAIN, SURE, elect, restrict
 from server.decoding.prompt import encode_prompt
 from server.decoding.tokenizer import Tokenizer
 from server.engines.base import Engine
@@ -123,19 +124,26 @@ class Transcriber:
         return _assemble(job, tuple(order.segments))
 
     async def _detect_language(self, job: Job, spans: Sequence[SpeechSegment]) -> str:
-        """The vote of up to three windows spread over the recording; one is enough if sure."""
+        """The vote of up to three windows spread over the recording; one is enough if certain.
+
+        A window without any voice has no say: what a model takes noise for is chance.
+        """
         default = job.options.default_language or "en"
         votes = []
         for start, end in _places_to_vote(spans):
             window = await self._windows.window(job, start, end)
             detection = await self._windows.detect_language(job, window)
-            votes.append(restrict(detection.language_probs, job.options.languages))
-            language, probability = elect(votes)
-            if probability > SURE:
-                return language
-        if not votes or job.options.default_language:
+            vote = restrict(detection.language_probs, job.options.languages)
+            if max(vote.values()) > CERTAIN:
+                return elect([vote])[0]
+            at = window.time_offset
+            if await self._windows.voiced(job, at, at + window.duration) >= MIN_VOICE:
+                votes.append(vote)
+        if not votes:
             return default
-        return elect(votes)[0]
+        language, probability = elect(votes)
+        unsure = probability < SURE and job.options.default_language
+        return default if unsure else language
 
 
 def _places_to_vote(spans: Sequence[SpeechSegment]) -> list[tuple[int, int]]:

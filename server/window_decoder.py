@@ -137,7 +137,7 @@ class WindowDecoder:
         job.encoded[window.start, window.end] = detection.encoded
         return detection
 
-    async def decode(
+    async def decode(  # noqa: PLR0913 - the window and what is known of it, flags by name
         self,
         job: Job,
         window: Window,
@@ -145,6 +145,7 @@ class WindowDecoder:
         *,
         previous: tuple[int, ...] = (),
         without_timestamps: bool = False,
+        first_rung_only: bool = False,
     ) -> DecodingResult:
         """Climb the temperature ladder until a result passes the gates, or is no speech."""
         encoded = job.encoded.pop((window.start, window.end), None)
@@ -158,7 +159,8 @@ class WindowDecoder:
         )
         job.count(windows=1)
         attempts: list[DecodingResult] = []
-        for temperature in job.options.temperatures:
+        temperatures = job.options.temperatures
+        for temperature in temperatures[:1] if first_rung_only else temperatures:
             request = GenerationRequest(
                 request_id=job.turn.request_id,
                 prompt=prompt,

@@ -5,7 +5,8 @@ Must not know: how a signal was measured, what becomes of what is dropped.
 
     reason        the model says            and the audio
     no_speech     no speech, and is unsure  holds little voice
-    no_voice      perhaps no speech         holds no voice
+    no_voice      perhaps no speech, or     holds no voice
+                  fails a gate
     phantom       a known phantom phrase    holds no voice there
     prompt_echo   the caller's own prompt   holds no voice there
     repetition    the same words again and again, at every temperature
@@ -16,6 +17,7 @@ least 0.4 s of voice, the rest at least 0.56 and at most 0.2 s; 0.3 and 0.25 lie
 """
 
 import unicodedata
+from collections.abc import Collection
 from typing import Literal
 
 from server.decoding.phantoms import PHANTOMS
@@ -59,16 +61,20 @@ def reason_to_drop_window(
         return "no_speech"
     if voiced >= MIN_VOICE:
         return None
-    if result.no_speech_prob > DOUBT * options.no_speech_threshold:
+    repetitive = result.compression_ratio > options.compression_ratio_threshold
+    if unsure or repetitive or result.no_speech_prob > DOUBT * options.no_speech_threshold:
         return "no_voice"
     return "phantom" if is_phantom(result.text) else None
 
 
-def suspect_segment(text: str, prompt: str | None) -> Reason | None:
-    """What a segment's text might be besides speech; the voice under it decides."""
+def suspect_segment(text: str, given: Collection[str | None]) -> Reason | None:
+    """What a segment's text might be besides speech; the voice under it decides.
+
+    `given` are the texts that the caller gave the model: prompt and hotwords.
+    """
     if is_phantom(text):
         return "phantom"
-    if prompt and _is_echo(text, prompt):
+    if any(_is_echo(text, each) for each in given if each):
         return "prompt_echo"
     return None
 

@@ -6,6 +6,8 @@ Must not know: how they were measured.
 
 from collections.abc import Collection, Mapping, Sequence
 
+CERTAIN = 0.9
+"""One window's vote above this needs no other."""
 SURE = 0.5
 """A vote below this is a guess: the default language is taken where there is one."""
 SWITCH = 0.8

@@ -66,15 +66,29 @@ def stop_at_a_gap(words: Sequence[Timing], end: float, dip: Dip) -> tuple[int, f
     Returns: how many words to keep, and the instant at which to go on; all of them and `end`
         where there is no gap to choose.
     """
-    best = (-1.0, len(words), end)
-    for index, (before, after) in enumerate(pairwise(words[:-1]), start=1):
-        late = after.start - (end - STITCH_SECONDS)
-        if late <= 0 or after.start > end - EDGE_SECONDS:
+    gaps = list(enumerate(pairwise(words), start=1))
+    chosen = _best_gap(gaps[:-1], end, dip)
+    if chosen is None and words and words[-1].end > end - EDGE_SECONDS:
+        # The last word may be cut in two; there is only the gap before it.
+        chosen = _best_gap(gaps[-1:], end, dip)
+    return chosen or (len(words), end)
+
+
+def _best_gap(
+    gaps: Sequence[tuple[int, tuple[Timing, Timing]]], end: float, dip: Dip
+) -> tuple[int, float] | None:
+    """Of gaps before the `index`th word, the best place in a window's last seconds."""
+    best: tuple[float, int, float] | None = None
+    for index, (before, after) in gaps:
+        first = max(before.end - SLACK, end - STITCH_SECONDS)
+        last = min(after.start + SLACK, end - EDGE_SECONDS)
+        if first >= last:
             continue
-        at, quiet = dip(before.end - SLACK, after.start + SLACK)
+        at, quiet = dip(first, last)
         clause = 0.3 * before.word.endswith(SENTENCE_ENDS) + 0.1 * before.word.endswith(CLAUSE_ENDS)
-        best = max(best, (quiet + clause + 0.3 * late / STITCH_SECONDS, index, at))
-    return best[1], best[2]
+        late = (at - (end - STITCH_SECONDS)) / STITCH_SECONDS
+        best = max(best or (-1.0, 0, 0.0), (quiet + clause + 0.3 * late, index, at))
+    return best and best[1:]
 
 
 def _ends_here(current: Sequence[Timing], following: Timing) -> bool:

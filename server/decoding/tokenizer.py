@@ -139,8 +139,10 @@ class Tokenizer:
             text = self.decode_bytes(run)
             try:
                 words.append(text.decode("utf-8"))
-            except UnicodeDecodeError:
-                continue
+            except UnicodeDecodeError as error:
+                if error.reason == "unexpected end of data":
+                    continue  # the next token holds the rest of the character
+                words.append(text.decode("utf-8", errors="replace"))
             runs.append(run)
             run = []
         if run:

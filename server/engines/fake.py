@@ -49,13 +49,13 @@ class FakeEngine:
         self,
         script: Script,
         *,
-        language_probs: dict[str, float] | None = None,
+        language_probs: Callable[[GenerationRequest], dict[str, float]] | None = None,
         no_speech_prob: float = 0.0,
         workers: int = 2,
         window_timeout: float = WINDOW_TIMEOUT,
     ) -> None:
         self._script = script
-        self._language_probs = language_probs or {"pt": 0.9, "en": 0.1}
+        self._language_probs = language_probs or (lambda _: {"pt": 0.95, "en": 0.05})
         self._no_speech_prob = no_speech_prob
         self.requests: list[GenerationRequest] = []
         self._queue = BatchQueue(
@@ -100,7 +100,7 @@ class FakeEngine:
         if job.key == "align":
             return [_spread(request)]
         if job.key == "detect":
-            return [LanguageDetection(self._language_probs, window)]
+            return [LanguageDetection(self._language_probs(request), window)]
         if len(request.prompt) > MAX_PROMPT:
             raise EngineError("The prompt is too long.")
         self.requests.append(request)

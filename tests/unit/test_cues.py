@@ -78,6 +78,17 @@ def test_scripts_without_spaces_are_cut_by_width() -> None:
     assert all(len(line) <= 21 for cue in made for line in cue.lines)
 
 
+def test_a_word_longer_than_a_line_is_broken() -> None:
+    """No line is too long and no cue stays too long, whatever the words are."""
+    word = Word(0.0, 30.0, " " + "x" * 120, 1.0)
+    made = cues(_transcript(_segment("", 0.0, 30.0, (word,))), LIMITS)
+    assert 120 == sum(len(line) for cue in made for line in cue.lines)
+    assert max(len(line) for cue in made for line in cue.lines) <= 42
+    assert max(cue.end - cue.start for cue in made) <= 7.0 + 1e-9
+    (slow,) = cues(_transcript(_segment("", 0.0, 12.0, (Word(0.0, 12.0, " um", 1.0),))), LIMITS)
+    assert 7.0 == slow.end
+
+
 def test_a_short_cue_stays_a_second_if_there_is_room() -> None:
     """Nobody reads a word in 300 ms; the next cue comes first, though."""
     alone = cues(_transcript(_spoken("Sim.", 5.0, 0.3)), LIMITS)

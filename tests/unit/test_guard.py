@@ -26,6 +26,9 @@ SPEECH = DecodingResult("pt", (1, 2), "bom dia a todos", -0.2, 0.05, 0.0, 1.1)
         (replace(SPEECH, no_speech_prob=0.7, avg_logprob=-1.2), 0.4, "no_speech"),
         (replace(SPEECH, no_speech_prob=0.7, avg_logprob=-1.2), 6.0, None),
         (replace(SPEECH, no_speech_prob=0.4), 0.1, "no_voice"),
+        (replace(SPEECH, avg_logprob=-1.2), 0.1, "no_voice"),
+        (replace(SPEECH, compression_ratio=3.0), 0.1, "no_voice"),
+        (replace(SPEECH, compression_ratio=3.0), 2.0, None),
         (replace(SPEECH, text="Obrigado."), 0.0, "phantom"),
         (replace(SPEECH, text="Obrigado."), 0.6, None),
     ],
@@ -74,9 +77,9 @@ def test_speech_that_holds_a_phrase_is_no_phantom(text: str) -> None:
 def test_an_echo_of_the_prompt_is_suspected() -> None:
     """Three words or more of the caller's own prompt; a shared word is no echo."""
     prompt = "Glossário: Coolify, Traefik e n8n em produção."
-    assert "prompt_echo" == suspect_segment(" Traefik e n8n em produção", prompt)
-    assert suspect_segment(" Traefik caiu", prompt) is None
-    assert suspect_segment(" Traefik e n8n em produção", None) is None
+    assert "prompt_echo" == suspect_segment(" Traefik e n8n em produção", (None, prompt))
+    assert suspect_segment(" Traefik caiu", (prompt,)) is None
+    assert suspect_segment(" Traefik e n8n em produção", (None,)) is None
 
 
 def test_plain_keeps_letters_of_every_script() -> None:

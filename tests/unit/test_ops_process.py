@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from ops.demo import _warn_of_sandbox
 from ops.process import ServerProcess, ServerProcessError, _port_in
 
 
@@ -42,3 +43,11 @@ def test_a_server_that_never_gets_ready_is_stopped() -> None:
 def test_the_port_is_in_one_line_only(line: str, port: int) -> None:
     """Whatever else is logged is no port."""
     assert port == _port_in(line)
+
+
+def test_the_demo_passes_on_what_the_sandbox_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    """A person should not have to read the server's log for it."""
+    _warn_of_sandbox('{"event":"ready"}\n')
+    assert "" == capsys.readouterr().err
+    _warn_of_sandbox('{"event":"sandbox_incomplete","missing":["landlock"]}\n')
+    assert "landlock" in capsys.readouterr().err

@@ -1,7 +1,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.decoding.sentences import MAX_DURATION, group_words, stop_at_a_gap
+from server.decoding.sentences import (
+    MAX_DURATION,
+    STITCH_SECONDS,
+    group_words,
+    stop_at_a_gap,
+)
 from server.decoding.timing import Timing
 
 
@@ -82,6 +87,33 @@ def test_a_window_is_left_where_the_sound_dips() -> None:
         return (start + end) / 2, float(start < 21.0 < end)
 
     assert (7, 21.0) == stop_at_a_gap(words, 27.0, dip)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), max_size=20),
+    st.floats(1, 30),
+)
+def test_the_next_window_starts_in_the_last_seconds(
+    spec: list[tuple[float, float]], end: float
+) -> None:
+    """Never before them, so that every window gets on; kept words are the first ones."""
+    words, at = [], 0.0
+    for gap, length in spec:
+        words.append(Timing(" a", 1, at + gap, at + gap + length, 1.0))
+        at += gap + length
+
+    def first(start: float, _end: float) -> tuple[float, float]:
+        return start, 1.0
+
+    kept, stop = stop_at_a_gap(words, end, first)
+    assert 0 <= kept <= len(words)
+    assert end - STITCH_SECONDS <= stop <= end
+
+
+def test_a_word_cut_by_the_end_is_left_alone_too() -> None:
+    """Also where it is the only one for a long time."""
+    words = [Timing(" um", 1, 1.0, 1.5, 1.0), Timing(" do", 1, 29.7, 30.0, 1.0)]
+    assert 1 == stop_at_a_gap(words, 30.0, _flat)[0]
 
 
 def test_the_last_word_and_what_may_be_cut_are_left_to_the_next_window() -> None:

@@ -35,6 +35,14 @@ def test_a_cut_character_is_marked_not_lost() -> None:
     assert (["\ufffd"], [list(tokens)]) == TOKENIZER.split_to_words(tokens, "pt")
 
 
+def test_a_bad_byte_spoils_one_word_only() -> None:
+    """A byte that is no UTF-8 is marked; what follows is cut into words as ever."""
+    tokens = (*TOKENIZER.encode(" um"), 0xFF, *TOKENIZER.encode(" dois três"))
+    words, runs = TOKENIZER.split_to_words(tokens, "pt")
+    assert [" um\ufffd", " dois", " três"] == words
+    assert tokens == tuple(token for run in runs for token in run)
+
+
 def test_words_are_cut_at_spaces_or_characters() -> None:
     """Portuguese at spaces and punctuation, Chinese at each character."""
     words, runs = TOKENIZER.split_to_words(TOKENIZER.encode(" olá, mundo"), "pt")
@@ -50,6 +58,17 @@ def test_prompt_order_is_previous_text_then_task() -> None:
     task = (TOKENIZER.sot, TOKENIZER.language_tokens["pt"], TOKENIZER.translate)
     expected = (TOKENIZER.sot_prev, *TOKENIZER.encode(" Coolify, n8n"), *task)
     assert (*expected, TOKENIZER.no_timestamps) == prompt
+
+
+def test_hotwords_go_first_and_leave_room() -> None:
+    """At most 111 tokens of them; then the last tokens of the text, 223 in all."""
+    hotwords, previous = tuple(range(150)), tuple(range(200)) * 2
+    prompt = build_prompt(TOKENIZER, "pt", "transcribe", hotwords=hotwords, previous=previous)
+    assert (TOKENIZER.sot_prev, *range(111)) == prompt[:112]
+    assert previous[-112:] == prompt[112:-3]
+    assert 1 + 223 + 3 == len(prompt)
+    alone = build_prompt(TOKENIZER, "pt", "transcribe", hotwords=(1, 2))
+    assert (TOKENIZER.sot_prev, 1, 2) == alone[:3]
 
 
 def test_a_long_prompt_keeps_its_last_223_tokens() -> None:

@@ -32,6 +32,17 @@ FULL = " um dois três quatro cinco seis sete oito nove dez onze doze treze cato
 """Words enough for a window, so that no rest of it is without one."""
 
 
+@pytest.fixture(autouse=True)
+def voice(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """The noise of these tests stands for speech, so the detector hears some; a test may say."""
+
+    def set_voice(seconds: float) -> None:
+        monkeypatch.setattr("server.window_decoder.voiced_seconds", lambda _pcm: seconds)
+
+    set_voice(20.0)
+    return set_voice
+
+
 def _sound(seconds: float, pauses: tuple[float, ...] = ()) -> Audio:
     """Loud noise with half a second of near silence around each pause."""
     pcm = RANDOM.normal(0, 3000, round(seconds * SAMPLE_RATE)).astype(np.int16)
@@ -128,16 +139,86 @@ def test_a_failing_window_climbs_the_ladder_on_the_same_encoding() -> None:
     assert (0.4, 2) == (transcript.segments[0].temperature, transcript.stats.fallbacks)
 
 
-def test_a_window_without_speech_is_dropped_and_counted() -> None:
-    """No-speech probability and low log-probability together mean that nothing was said."""
+def test_a_window_without_speech_is_dropped_and_counted(voice: Callable[[float], None]) -> None:
+    """The model's doubt and no voice together mean that nothing was said."""
+    voice(0.0)
     transcript, _ = _run(lambda _: _says(" Obrigado.", -1.5), _sound(5.0), no_speech_prob=0.9)
     assert ("", 1) == (transcript.text, transcript.stats.dropped)
+    assert ("no_speech", 0.0, 5.0) == (
+        transcript.dropped[0].reason,
+        transcript.dropped[0].start,
+        transcript.dropped[0].end,
+    )
+
+
+def test_without_voice_the_ladder_is_not_climbed(voice: Callable[[float], None]) -> None:
+    """Music that the model cannot make sense of costs one try and gives no text."""
+    voice(0.0)
+    transcript, engine = _run(lambda _: _says(" la" * 100, -1.5), _sound(20.0))
+    assert ("", 1) == (transcript.text, len(engine.requests))
+
+
+def test_marks_alone_are_no_text() -> None:
+    """A segment needs a letter or a digit."""
+    transcript, _ = _run(lambda _: _says(" ... ♪ ..."), _sound(3.0))
+    assert ("", ()) == (transcript.text, transcript.segments)
+
+
+def test_hotwords_reach_every_window_and_their_echo_is_no_speech(
+    voice: Callable[[float], None],
+) -> None:
+    """The prompt reaches the first one only; what just repeats them needs voice."""
+    voice(0.0)
+    options = TranscriptionOptions(language="pt", prompt="Ata", hotwords="Coolify, Traefik e n8n")
+    transcript, engine = _run(
+        lambda _: _says(" Coolify, Traefik e n8n"), _sound(50.0, (25.0,)), options
+    )
+    hotwords, prompt = TOKENIZER.encode(" Coolify, Traefik e n8n"), TOKENIZER.encode(" Ata")
+    given = [request.prompt[1:-4] for request in engine.requests]
+    assert {hotwords, hotwords + prompt} == set(given)
+    assert ("", {"prompt_echo"}) == (
+        transcript.text,
+        {dropped.reason for dropped in transcript.dropped},
+    )
+
+
+def test_a_rest_that_only_says_the_neighbours_words_is_left_out() -> None:
+    """An alignment beside the word makes its sound a rest, which then gives the word again."""
+    transcript, engine = _run(lambda _: _says(" sim"), _sound(12.0))
+    assert len(engine.requests) > 1
+    assert "sim" == transcript.text
+
+
+def test_unsure_windows_vote_on_the_language() -> None:
+    """One sure vote decides; else the mean of the windows in which there is voice."""
+    audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
+    votes = iter([{"en": 0.6, "pt": 0.4}, {"pt": 0.85, "en": 0.1}, {"pt": 0.8, "en": 0.1}])
+
+    def probs(_: GenerationRequest) -> dict[str, float]:
+        return next(votes, {"pt": 0.9})
+
+    options = TranscriptionOptions()
+    transcript, _ = _run(lambda _: _says(FULL), audio, options, language_probs=probs)
+    assert "pt" == transcript.language
+
+
+def test_a_window_without_voice_has_no_vote(voice: Callable[[float], None]) -> None:
+    """With none left the default is taken."""
+    voice(0.0)
+    options = TranscriptionOptions(default_language="pt")
+    transcript, _ = _run(
+        lambda _: _says(FULL), _sound(5.0), options, language_probs=lambda _: {"en": 0.6}
+    )
+    assert "pt" == transcript.language
 
 
 def test_language_is_detected_and_the_encoding_used_again() -> None:
     """The likeliest language steers the prompt; its window is encoded once."""
     transcript, engine = _run(
-        lambda _: _says(" oi"), _sound(5.0), TranscriptionOptions(), language_probs={"pt": 0.8}
+        lambda _: _says(" oi"),
+        _sound(5.0),
+        TranscriptionOptions(),
+        language_probs=lambda _: {"pt": 0.8},
     )
     assert "pt" == transcript.language
     assert engine.requests[0].encoded is not None
@@ -175,7 +256,7 @@ def test_a_segment_left_open_is_decoded_again(seconds: float, first: float) -> N
     audio.pcm[round(first * SAMPLE_RATE) : 30 * SAMPLE_RATE] //= 5
 
     def script(request: GenerationRequest) -> Hypothesis:
-        opened = (_at(0), *TOKENIZER.encode(" parte"), _at(first), _at(first))
+        opened = (_at(0), *TOKENIZER.encode(FULL), _at(first), _at(first))
         text = TOKENIZER.encode(" resto")
         again = len(engine.requests) > 1
         return Hypothesis((_at(0), *text, _at(30)) if again else (*opened, *text), -1.0)
@@ -185,7 +266,7 @@ def test_a_segment_left_open_is_decoded_again(seconds: float, first: float) -> N
     transcript = asyncio.run(Transcriber(Scheduler(engine), TOKENIZER).transcribe(audio, options))
     engine.close(1)
     assert [0, round(first * 100)] == [segment.seek for segment in transcript.segments[:2]]
-    assert transcript.text.startswith("parte resto")
+    assert transcript.text.startswith(FULL.strip() + " resto")
 
 
 def test_a_window_that_stops_at_once_is_not_met_for_ever() -> None:
@@ -354,10 +435,10 @@ def test_accurate_mode_tells_each_window() -> None:
 
     def script(request: GenerationRequest) -> Hypothesis:
         time.sleep(0.1)
-        return Hypothesis((_at(0), *TOKENIZER.encode(" parte"), _at(30)), -1.0)
+        return Hypothesis((_at(0), *TOKENIZER.encode(FULL), _at(30)), -1.0)
 
     options = TranscriptionOptions(language="pt", mode="accurate")
     told, transcript = _told(script, _sound(90.0), options)
-    assert [" parte"] * 3 == [text for _, text in told if text]
-    assert "parte parte parte" == transcript.text
+    assert [FULL] * 3 == [text for _, text in told if text]
+    assert (FULL * 3).strip() == transcript.text
     assert told[0][0] < told[-1][0] - 0.15

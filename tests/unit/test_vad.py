@@ -30,6 +30,15 @@ def test_speech_has_voice_and_noise_has_none() -> None:
         assert voiced_seconds(other.astype(np.int16)) < 0.25
 
 
+def test_a_distant_voice_is_heard() -> None:
+    """At -70 dBFS still; noise is not made a voice by bringing it near."""
+    speech = _speech()
+    far = (speech * 10 ** (-50 / 20)).round().astype(np.int16)
+    assert voiced_seconds(far) > 0.5 * voiced_seconds(speech)
+    hiss = np.random.default_rng(2).normal(0, 10, 80_000).astype(np.int16)
+    assert voiced_seconds(hiss) < 0.25
+
+
 def test_each_call_starts_afresh_in_every_thread() -> None:
     """What was heard before changes nothing, and calls side by side do not mix."""
     speech, silence = _speech(), np.zeros(32_000, dtype=np.int16)
