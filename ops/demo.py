@@ -6,7 +6,6 @@ Must not know: how the server works; it is a client like any other.
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,9 @@ from pathlib import Path
 import click
 
 from ops.client import Client, ClientError
-from ops.process import ServerProcess, ServerProcessError
+from ops.own_server import own_server
+from ops.process import ServerProcessError
 from ops.weights.command import get_models
-from server.access.keys import new_key
 
 SAMPLES = Path(__file__).parent / "samples"
 LONGEST_TWICE = 300.0
@@ -40,21 +39,14 @@ def demo(files: tuple[Path, ...]) -> None:
 
 @contextlib.contextmanager
 def _running_server() -> Iterator[Client]:
-    """A server with a throw-away key, of which it only knows the hash; and a client of it."""
-    made = new_key("demo")
-    # What the person has set stays, except where the demo would reach or be reached elsewhere.
-    environ = {k: v for k, v in os.environ.items() if k != "SUSSURRO_API_KEYS_FILE"}
-    environ |= {"SUSSURRO_API_KEYS": made.record, "SUSSURRO_HOST": "127.0.0.1"}
-    environ |= {"SUSSURRO_PORT": "0", "SUSSURRO_LOG_LEVEL": "info"}
-    environ.setdefault("SUSSURRO_SANDBOX", "available")
+    """A server of our own, and a client of it."""
     click.echo("Starting the server…", err=True)
     started = time.monotonic()
-    with ServerProcess(environ, on_line=_warn_of_sandbox) as server:
-        server.wait_until_ready()
+    with own_server("demo", on_line=_warn_of_sandbox) as (server, client, _):
         took = time.monotonic() - started
         click.echo(f"Ready on port {server.port} after {took:.1f} s.", err=True)
         try:
-            yield Client(server.url, made.key)
+            yield client
         except ClientError as error:
             if error.refused:
                 raise

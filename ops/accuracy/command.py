@@ -16,7 +16,13 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--manifest", required=True, type=PATH, help="Table of clips.")
+@click.option(
+    "--manifest",
+    type=PATH,
+    default=Options.manifest,
+    show_default="../shared/audio/manifest.tsv beside the checkout",
+    help="Table of clips.",
+)
 @click.option(
     "--clips",
     multiple=True,
@@ -24,7 +30,9 @@ PATH = click.Path(path_type=Path)
     help="Keep clips by language, kind, split or name (a part); FIELD!= drops. Repeatable.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many clips.")
-@click.option("--url", help="A running server, such as http://127.0.0.1:9005.")
+@click.option("--url", help="A running server; without one, one is started for the run.")
+@click.option("--no-server", is_flag=True, help="Score the peers alone.")
+@click.option("--server-python", help="Whose environment runs a server of our own.")
 @click.option("--api-key", default="", envvar="ACCURACY_API_KEY", help="The server's key.")
 @click.option("--server-model", default=Options.server_model, help="The field `model`.")
 @click.option("--mode", multiple=True, help="Sent as field `mode`; one column each.")
@@ -44,7 +52,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--words", is_flag=True, help="Ask for word times too; peers may decode otherwise.")
 @click.option("--detect-language", is_flag=True, help="Tell nobody the language.")
 @click.option("--cache", type=PATH, default=Options.cache, help="Remembers peers' answers.")
-@click.option("--out", type=PATH, required=True, help="Folder to write to.")
+@click.option("--out", type=PATH, default=Options.out, help="Folder to write to.")
 def accuracy(*, no_peers: bool, **flags: Any) -> None:  # noqa: ANN401
     """Score a server, and the established implementations on the same weights and clips.
 

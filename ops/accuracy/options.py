@@ -10,19 +10,25 @@ from pathlib import Path
 PEER_NAMES = ("openai-whisper", "faster-whisper", "faster-whisper-batched")
 
 
+CLIPS = Path(__file__).resolve().parents[3] / "shared" / "audio" / "manifest.tsv"
+"""Real speech with references, in a folder beside the checkout."""
+
+
 class AccuracyError(Exception):
     """The run cannot start or go on; the message is for the person who started it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """One field an option of the command; `out` is a folder, `url` None means no server."""
+    """One field an option of the command; `url` None means a server of our own."""
 
-    manifest: Path
-    out: Path
+    manifest: Path = CLIPS
+    out: Path = Path("accuracy")
     clips: tuple[str, ...] = ()
     limit: int | None = None
     url: str | None = None
+    no_server: bool = False
+    server_python: str | None = None
     api_key: str = ""
     server_model: str = "whisper-1"
     mode: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ Knows: the order of the steps, and which systems can run here.
 Must not know: the command line, how one system is asked, or how a score is made.
 """
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ from ops.accuracy.picture import draw
 from ops.accuracy.remote import Server, ServerOptions
 from ops.accuracy.session import Session, conditions
 from ops.accuracy.transcripts import Cached, System
+from ops.own_server import own_server
+from ops.process import ServerProcessError
 
 
 def run(options: Options, progress: Callable[[str], None]) -> str:
@@ -31,15 +34,15 @@ def run(options: Options, progress: Callable[[str], None]) -> str:
     clips = select(listed, options.clips, options.limit)
     if not clips:
         raise AccuracyError("no clip passes the filters")
-    not_run = [] if options.url else ["The server: no URL given."]
+    not_run = ["The server: not asked for."] if options.no_server else []
     if left_out := len(listed) - len(clips):
         not_run.append(f"{left_out} clips of {len(listed)}: not chosen.")
-    servers = _servers(options)
-    systems: list[System] = [*servers, *_peers(options, not_run)]
-    if not systems:
-        raise AccuracyError("nothing to score: " + " ".join(not_run))
-    session = Session(clips, systems, progress)
     with ExitStack() as stack:
+        servers = _servers(options, stack)
+        systems: list[System] = [*servers, *_peers(options, not_run)]
+        if not systems:
+            raise AccuracyError("nothing to score: " + " ".join(not_run))
+        session = Session(clips, systems, progress)
         for server in servers:
             stack.callback(server.close)
         session.run()
@@ -62,13 +65,23 @@ def run(options: Options, progress: Callable[[str], None]) -> str:
     return text
 
 
-def _servers(options: Options) -> list[Server]:
-    if options.url is None:
+def _servers(options: Options, stack: ExitStack) -> list[Server]:
+    """The server that was named, or one of our own for as long as `stack` is open."""
+    if options.no_server:
         return []
+    url, api_key = options.url, options.api_key
+    if url is None:
+        settings = {"SUSSURRO_BEAM_SIZE": str(options.beam)}
+        python = options.server_python or sys.executable
+        try:
+            own, _, api_key = stack.enter_context(own_server("accuracy", settings, python=python))
+        except ServerProcessError as error:
+            raise AccuracyError(str(error)) from error
+        url = own.url
     return [
         Server(
-            options.url,
-            options.api_key,
+            url,
+            api_key,
             ServerOptions(options.server_model, mode, options.words, options.detect_language),
         )
         for mode in (options.mode or (None,))

@@ -6,7 +6,6 @@ Must not know: loads, what answers are worth.
 
 import contextlib
 import json
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from typing import Any
 from ops.accuracy.manifest import Clip
 from ops.bench.options import BenchError, Options
 from ops.client import Client
-from ops.process import ServerProcess, ServerProcessError
-from server.access.keys import new_key
+from ops.own_server import own_server
+from ops.process import ServerProcessError
 
 
 def memory_mb(pid: int, field: str) -> float:
@@ -76,29 +75,19 @@ def reach(options: Options) -> Iterator[Target]:
     if options.url:
         yield Target(Client(options.url.removesuffix("/v1"), options.api_key))
         return
-    made = new_key("bench")
-    environ = {k: v for k, v in os.environ.items() if k != "SUSSURRO_API_KEYS_FILE"}
-    environ |= {
-        "SUSSURRO_API_KEYS": made.record,
-        "SUSSURRO_HOST": "127.0.0.1",
-        "SUSSURRO_PORT": "0",
-        "SUSSURRO_LOG_LEVEL": "info",
-        "SUSSURRO_BEAM_SIZE": str(options.beam),
-    }
+    settings = {"SUSSURRO_BEAM_SIZE": str(options.beam)}
     if options.model:
-        environ |= {"SUSSURRO_WEIGHTS_DIR": str(options.model.expanduser().resolve().parent)}
-        environ |= {"SUSSURRO_MODELS": options.model.name}
-    environ.setdefault("SUSSURRO_SANDBOX", "available")
+        settings |= {"SUSSURRO_WEIGHTS_DIR": str(options.model.expanduser().resolve().parent)}
+        settings |= {"SUSSURRO_MODELS": options.model.name}
     found: list[Target] = []
-    server = ServerProcess(
-        environ,
-        python=options.server_python or sys.executable,
-        on_line=lambda line: found[0].note(line) if found else None,
-    )
     try:
-        with server:
-            server.wait_until_ready()
-            found.append(Target(Client(server.url, made.key), server.pid))
+        with own_server(
+            "bench",
+            settings,
+            python=options.server_python or sys.executable,
+            on_line=lambda line: found[0].note(line) if found else None,
+        ) as (server, client, _):
+            found.append(Target(client, server.pid))
             yield found[0]
     except ServerProcessError as error:
         raise BenchError(str(error)) from error
