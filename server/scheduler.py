@@ -18,6 +18,9 @@ from server.engines.base import Engine
 
 Result = TypeVar("Result")
 
+SHORT = 15.0
+"""Audio seconds of a recording that may take an engine's spare place."""
+
 QUANTUM = 30.0
 """Audio seconds that a request may be ahead of its key's others: one full window."""
 
@@ -30,7 +33,7 @@ class Waiting:
     number: int
     size: float = field(compare=False)
     charge: float = field(compare=False)
-    granted: "asyncio.Future[None]" = field(compare=False)
+    granted: "asyncio.Future[bool]" = field(compare=False)
 
 
 @dataclass(eq=False, slots=True)
@@ -75,7 +78,8 @@ class Scheduler:
     time without requests is no credit.
 
     No more is with the engine than it can work on (`EngineInfo.max_in_flight` and `.._s`), so a
-    long recording's windows never stand in front of a short one's.
+    long recording's windows never stand in front of a short one's. Where the engine has spare
+    places, a short one whose turn it is does not even wait for the windows that run.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,6 +87,7 @@ class Scheduler:
         self._clock = clock
         self._in_flight = 0
         self._in_flight_s = 0.0
+        self._spared = 0
         self._reached = 0.0
         self._shares: dict[str, Share] = {}
         self._backlog: set[Turn] = set()
@@ -132,18 +137,19 @@ class Scheduler:
             charge: what it counts for the request's and its key's share.
             position: where in the recording it is; less goes first.
         """
-        await self._place(turn, size, charge, position)
+        spare = await self._place(turn, size, charge, position)
         try:
             future = call()
         except BaseException:
-            self._release(size)
+            self._release(size, spare)
             raise
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: _call_soon(loop, lambda: self._release(size)))
+        future.add_done_callback(lambda _: _call_soon(loop, lambda: self._release(size, spare)))
         return await asyncio.wrap_future(future)
 
-    async def _place(self, turn: Turn, size: float, charge: float, position: int) -> None:
-        granted = asyncio.get_running_loop().create_future()
+    async def _place(self, turn: Turn, size: float, charge: float, position: int) -> bool:
+        """Wait for a place; whether it is a spare one."""
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         heapq.heappush(turn.waiting, Waiting(position, next(self._numbers), size, charge, granted))
         # Who was idle has no claim on the past.
         turn.share.served = max(turn.share.served, self._reached)
@@ -152,23 +158,27 @@ class Scheduler:
         asked = self._clock()
         self._grant()
         try:
-            await granted
+            return await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self._release(size)
+                self._release(size, granted.result())
             raise
         finally:
             turn.queue_s += self._clock() - asked
 
     def _grant(self) -> None:
-        while (turn := self._next()) and self._fits(turn.waiting[0].size):
+        while turn := self._next():
+            spare = not self._fits(turn.waiting[0].size)
+            if spare and (turn.audio_s > SHORT or self._spared >= self.engine.info.spare):
+                return
             waiting = heapq.heappop(turn.waiting)
+            self._spared += spare
             self._in_flight += 1
             self._in_flight_s += waiting.size
             self._reached, turn.share.reached = turn.share.served, turn.served
             turn.share.served += waiting.charge
             turn.served += waiting.charge
-            waiting.granted.set_result(None)
+            waiting.granted.set_result(spare)
 
     def _next(self) -> Turn | None:
         """Whose turn it is; forgets those who left and those who wait no more."""
@@ -187,8 +197,9 @@ class Scheduler:
         room = self._in_flight_s + size <= info.max_in_flight_s
         return room and self._in_flight < info.max_in_flight
 
-    def _release(self, size: float) -> None:
+    def _release(self, size: float, spare: bool) -> None:
         self._in_flight -= 1
+        self._spared -= spare
         self._in_flight_s = self._in_flight_s - size if self._in_flight else 0.0
         self._grant()
 

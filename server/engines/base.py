@@ -24,7 +24,8 @@ class EngineInfo:
     """What is loaded.
 
     `max_in_flight` is how many windows are worth submitting at once, `max_in_flight_s` how many
-    seconds of audio in them: what waits inside an engine can no longer be overtaken.
+    seconds of audio in them: what waits inside an engine can no longer be overtaken. `spare` is
+    how many calls of short recordings may come on top, and will not have to wait inside.
     """
 
     name: str
@@ -34,6 +35,7 @@ class EngineInfo:
     max_in_flight: int
     seedable: bool
     max_in_flight_s: float = math.inf
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ from server.types import (
     LanguageDetection,
 )
 
+SPARE = 1
+"""A worker more than there are cores, for short recordings: the system shares the cores out, and
+they need not wait until a window of a long one is done."""
+
 MAX_LENGTH = 448
 """Whisper's text context: prompt and answer together."""
 
@@ -68,7 +72,7 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
             str(path),
             device="cpu",
             compute_type=compute_type,
-            inter_threads=workers,
+            inter_threads=workers + SPARE,
             intra_threads=threads,
         )
     except (RuntimeError, ValueError) as error:
@@ -115,7 +119,7 @@ class CTranslate2Engine:
     ) -> None:
         self._whisper = whisper
         self._encoder = encoder
-        workers: int = whisper.num_workers
+        workers: int = whisper.num_workers - SPARE
         languages = list(LANGUAGES)[: whisper.num_languages]
         self._info = EngineInfo(
             name="ctranslate2" if encoder.name == "ctranslate2" else f"ctranslate2+{encoder.name}",
@@ -126,11 +130,12 @@ class CTranslate2Engine:
             # full window a worker, or two short ones, and the turns decide about all others.
             max_in_flight=workers * 2,
             max_in_flight_s=workers * WINDOW_SECONDS,
+            spare=SPARE,
             seedable=False,
         )
         self._queue = BatchQueue(
             self._run,
-            workers=workers,
+            workers=workers + SPARE,
             max_batch_size=max_batch_size,
             window_timeout=window_timeout,
         )

@@ -14,8 +14,12 @@ from server.scheduler import Scheduler
 class ManualEngine:
     """Futures that the test ends by hand."""
 
-    def __init__(self, max_in_flight: int, max_in_flight_s: float = math.inf) -> None:
-        self.info = SimpleNamespace(max_in_flight=max_in_flight, max_in_flight_s=max_in_flight_s)
+    def __init__(
+        self, max_in_flight: int, max_in_flight_s: float = math.inf, spare: int = 0
+    ) -> None:
+        self.info = SimpleNamespace(
+            max_in_flight=max_in_flight, max_in_flight_s=max_in_flight_s, spare=spare
+        )
         self.started: list[tuple[str, Future[str]]] = []
         self.cancelled: list[int] = []
 
@@ -152,6 +156,47 @@ def test_no_more_audio_is_with_the_engine_than_it_can_work_on() -> None:
                     await _settle()
                     engine.started[ended][1].set_result("done")
                 await asyncio.gather(*tasks)
+
+    asyncio.run(story())
+
+
+def test_a_short_recording_may_take_a_spare_place() -> None:
+    """One at a time, beyond the bound; a long one may not, and the place comes back."""
+
+    async def story() -> None:
+        engine = ManualEngine(1, max_in_flight_s=30, spare=1)
+        scheduler = Scheduler(engine)
+        with (
+            scheduler.turn(audio_s=7200) as long,
+            scheduler.turn(audio_s=5) as first,
+            scheduler.turn(audio_s=5) as second,
+        ):
+            tasks = [
+                asyncio.create_task(
+                    scheduler.run(
+                        turn, lambda name=name: engine.start(name), size=size, charge=size
+                    )
+                )
+                for name, turn, size in (
+                    ("long", long, 30.0),
+                    ("long again", long, 30.0),
+                    ("first", first, 5.0),
+                    ("second", second, 5.0),
+                )
+            ]
+            await _settle()
+            assert ["long", "first"] == engine.names
+            engine.started[1][1].set_result("done")
+            await _settle()
+            assert ["long", "first", "second"] == engine.names
+            engine.started[2][1].set_result("done")
+            await _settle()
+            assert ["long", "first", "second"] == engine.names
+            engine.started[0][1].set_result("done")
+            await _settle()
+            engine.started[3][1].set_result("done")
+            assert ["done"] * 4 == await asyncio.gather(*tasks)
+        assert (0, 0) == (scheduler._in_flight, scheduler._spared)
 
     asyncio.run(story())
 
