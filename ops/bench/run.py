@@ -25,6 +25,7 @@ from ops.bench.scenarios import Scenarios
 from ops.bench.table import render
 from ops.bench.target import Target, reach
 from ops.client import ClientError
+from ops.settings import read_settings
 
 EXPORTED = "OpenVINO GenAI: needs weights exported by optimum, which no peer here may need."
 
@@ -71,7 +72,8 @@ def _beside(  # noqa: PLR0913 - the run's parts
     progress: Callable[[str], None],
 ) -> list[Beside]:
     not_run.append(EXPORTED)
-    model = (options.model or Path("~/.cache/sussurro/weights/base")).expanduser().resolve()
+    model = options.model or read_settings().weights_dir / "base"
+    model = model.expanduser().resolve()
     if not (model / "model.bin").is_file():
         raise BenchError("peers need the weights: `ops weights get base`, or --model")
     try:
