@@ -7,6 +7,8 @@ root := justfile_directory()
 uv := root / ".tools/bin/uv"
 venv := root / ".venv"
 python := venv / "bin/python"
+torch_venv := root / ".venv-torch"
+torch_python := torch_venv / "bin/python"
 
 # Recipes that stay in the caller's folder still find our packages.
 export PYTHONPATH := root
@@ -47,6 +49,34 @@ test *ARGS: (_environment "dev")
     @"{{ python }}" -m ops weights get base
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" "{{ python }}" -m pytest "$@"
 
+# Compare our decoding with openai-whisper itself, on the same weights; ARGS go to pytest.
+[no-exit-message]
+oracle *ARGS: _torch
+    @"{{ torch_python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ torch_python }}" -m ops weights path)" \
+        "{{ torch_python }}" -m pytest tests/oracle "$@"
+
+# Score a running server and its peers on clips of yours; ARGS as in `ops accuracy --help`.
+[no-cd]
+[no-exit-message]
+accuracy *ARGS: _torch
+    @"{{ torch_python }}" -m ops accuracy "$@"
+
+# Measure a server under load; with --peers, others beside it. ARGS as in `ops bench --help`.
+[no-cd]
+[no-exit-message]
+bench *ARGS: (_environment "cpu")
+    #!/bin/sh
+    set -eu
+    "{{ python }}" -m ops weights get base
+    case " $* " in
+    *" --peers "*)
+        "{{ just_executable() }}" --justfile "{{ justfile() }}" _torch
+        exec "{{ torch_python }}" -m ops bench --server-python "{{ python }}" "$@"
+        ;;
+    esac
+    exec "{{ python }}" -m ops bench "$@"
+
 # Check format, lint, types, import contracts and the quick tests: under a minute.
 [no-exit-message]
 check: (_environment "dev")
@@ -70,16 +100,16 @@ lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu dev; do
+    for name in tools server cpu dev accuracy oracle; do
         echo "requirements/$name.txt" >&2
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-            --no-header --no-annotate --no-emit-index-url --excludes cpu.excludes "$@" \
-            "$name.in" --output-file "$name.txt"
+            --no-header --no-annotate --no-emit-index-url --excludes cpu.excludes \
+            --excludes accuracy.excludes "$@" "$name.in" --output-file "$name.txt"
     done
 
 # Remove what the commands made here: environments and caches; weights and keys stay.
 clean:
-    rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+    rm -rf .venv .venv-torch .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
     find server ops engine_build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are copies of the requirement files; dev holds cpu, so either serves for cpu.
@@ -97,3 +127,22 @@ _environment set:
     "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: --python "{{ python }}" \
         "requirements/{{ set }}.txt"
     cp "requirements/{{ set }}.txt" "{{ venv }}/{{ set }}.stamp"
+
+# torch's CPU build has a name of its own, which pip finds where its settings lead there; uv knows
+# the place by itself. From PyPI alone Linux would get a build for GPUs of several GB.
+[private]
+_torch:
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}"
+    pins() { cat requirements/oracle.txt requirements/torch.txt; }
+    if pins | cmp -s - "{{ torch_venv }}/stamp" && "{{ torch_python }}" -c '' 2>/dev/null; then exit 0; fi
+    echo "just: installing openai-whisper and torch into .venv-torch (a minute)" >&2
+    "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ torch_venv }}"
+    # openai-whisper comes as source only.
+    "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: --no-binary openai-whisper \
+        --python "{{ torch_python }}" requirements/oracle.txt
+    torch=$(grep '^torch==' requirements/torch.txt)
+    "{{ torch_python }}" -m pip --disable-pip-version-check --quiet install "$torch+cpu" 2>/dev/null ||
+        "{{ uv }}" pip install --quiet --torch-backend cpu --python "{{ torch_python }}" "$torch"
+    pins >"{{ torch_venv }}/stamp"

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
-LOCKED = ("tools", "server", "cpu", "dev")
+LOCKED = ("tools", "server", "cpu", "dev", "accuracy", "oracle")
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)( ; [^\\]+)? \\$", re.MULTILINE)
 
 
@@ -43,7 +43,9 @@ def test_no_address_is_written_down(path: Path) -> None:
     assert [] == re.findall(r"https?://\S+|--(?:extra-)?index\S*|--find-links", path.read_text())
 
 
-@pytest.mark.parametrize(("smaller", "larger"), [("server", "cpu"), ("cpu", "dev")])
+@pytest.mark.parametrize(
+    ("smaller", "larger"), [("server", "cpu"), ("cpu", "dev"), ("cpu", "oracle")]
+)
 def test_larger_sets_hold_the_smaller_ones(smaller: str, larger: str) -> None:
     """The tests run what users run, version by version."""
     assert set() == pins(smaller) - pins(larger)
