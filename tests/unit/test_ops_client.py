@@ -72,7 +72,7 @@ def test_the_form_holds_the_file_unchanged(client: Client, server: HTTPServer, c
         (0, "", "the server went away", False),
     ],
 )
-def test_failures_are_told_in_the_servers_words(  # noqa: PLR0917  one table
+def test_failures_are_told_in_the_servers_words(
     client: Client,
     server: HTTPServer,
     clip: Path,
