@@ -19,12 +19,14 @@ from server.audio.loader_formats import (
     CODECS,
     FORMATS,
     MAX_CHANNELS,
+    PAUSING,
     SAMPLE_RATES,
     declared_bytes,
     duration_is_declared,
     is_playlist,
 )
 from server.audio.loader_io import PcmFile, Rejected, Upload
+from server.audio.loader_timeline import Timeline
 
 if TYPE_CHECKING:  # generic in its stub alone
     from av.packet import Packet
@@ -79,13 +81,22 @@ def _decode(container: InputContainer, upload: Upload, pcm: PcmFile) -> list[str
             other.discard = Discard.all
     track = Track(container, stream)
     resampler = Resampler(pcm.append)
+    start = container.start_time
+    timeline = Timeline(None if start is None else start / av.time_base)
     for frame in track.frames():
+        silence = timeline.silence_before(frame.time, frame.samples / max(frame.sample_rate, 1))
+        if silence:
+            # Without pauses of its own a format jumps only over what was lost.
+            track.damaged += container.format.name not in PAUSING
+            resampler.flush()
+            pcm.append_silence(round(silence * SAMPLE_RATE))
         resampler.push(frame)
     resampler.flush()
     pcm.flush()
     if pcm.samples == 0:
         raise Rejected("not_media" if track.damaged else "no_samples")
-    cut = track.cut_off or _is_short(container, track, upload, pcm.samples / SAMPLE_RATE)
+    seconds = pcm.samples / SAMPLE_RATE - timeline.late_start
+    cut = track.cut_off or _is_short(container, track, upload, seconds)
     warnings = {"audio_truncated": cut, "audio_damaged": track.damaged > 0}
     return [code for code, applies in warnings.items() if applies]
 
@@ -182,7 +193,7 @@ class Resampler:
                 raise Rejected("bad_header")
             graph = self._graph = _graph(*form)
             self._form = form
-        frame.pts = None  # gaps are not filled, as in openai-whisper
+        frame.pts = None  # `Timeline` has seen it; the filters need no clock
         graph.push(frame)
         self._queued += frame.samples
         if self._queued >= DRAIN_SAMPLES:

@@ -24,6 +24,11 @@ SAMPLE_RATES = range(1_000, 768_001)
 MAX_CHANNELS = 24
 """What real recordings have; outside it, a forged header asks the resampler for gigabytes."""
 
+PAUSING = frozenset(
+    {"asf", "avi", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "ogg"}
+)
+"""Demuxers, by FFmpeg's full names, whose files may leave pauses out; the rest have no clock."""
+
 _GUESSED_DURATION = frozenset({"aac", "ac3", "eac3", "mpeg", "mpegts"})
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"[Reference]")
 _XML_PLAYLISTS = (b"<MPD", b"<asx", b"<ASX", b"<smil", b"<SmoothStreamingMedia")

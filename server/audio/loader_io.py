@@ -74,6 +74,17 @@ class PcmFile:
         if len(self._pending) >= _WRITE_BYTES:
             self.flush()
 
+    def append_silence(self, samples: int) -> None:
+        """Add zeros.
+
+        Raises:
+            Rejected: audio_too_long, spool_full.
+        """
+        while samples > 0:
+            count = min(samples, _WRITE_BYTES // 2)
+            self.append(memoryview(bytes(2 * count)))
+            samples -= count
+
     def flush(self) -> None:
         """Write out what is gathered.
 

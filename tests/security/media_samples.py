@@ -21,6 +21,9 @@ Recording = tuple[str, str, int, str]
 Options = tuple[tuple[str, str], ...]
 """Options of the muxer, by name."""
 
+Pauses = tuple[tuple[float, float], ...]
+"""After how much sound, and how long nothing is written: times in seconds."""
+
 Pcm = npt.NDArray[np.int16]
 
 FREQUENCY = 440.0
@@ -45,8 +48,12 @@ def encode(
     video: bool = False,
     sound: bool = True,
     options: Options = (),
+    pauses: Pauses = (),
 ) -> bytes:
-    """A file with the same sine on every channel; `video` adds a black picture track."""
+    """A file with the same sine on every channel; `video` adds a black picture track.
+
+    `pauses` are holes in the sound's time stamps: nothing is written there.
+    """
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container, options=dict(options)) as output:
         track = output.add_stream(codec, rate=rate, layout=layout) if sound else None
@@ -65,13 +72,15 @@ def encode(
             if not track.codec_context.is_open:  # the picture's first packet opens every track
                 track.codec_context.open()
             samples = sine(rate, seconds, amplitude)
-            for sound_frame in _frames(samples, track.codec_context, layout):
+            for sound_frame in _frames(samples, track.codec_context, layout, pauses):
                 output.mux(track.encode(sound_frame))
             output.mux(track.encode(None))
     return buffer.getvalue()
 
 
-def _frames(samples: Pcm, codec: av.AudioCodecContext, layout: str) -> Iterator[AudioFrame]:
+def _frames(
+    samples: Pcm, codec: av.AudioCodecContext, layout: str, pauses: Pauses
+) -> Iterator[AudioFrame]:
     channels = av.AudioLayout(layout).nb_channels
     frame = AudioFrame.from_ndarray(np.tile(samples, (channels, 1)), format="s16p", layout=layout)
     frame.sample_rate = codec.sample_rate
@@ -81,7 +90,9 @@ def _frames(samples: Pcm, codec: av.AudioCodecContext, layout: str) -> Iterator[
         fifo.write(converted)
     position = 0
     while (piece := fifo.read(codec.frame_size or 1024, partial=True)) is not None:
-        piece.pts, piece.time_base = position, Fraction(1, codec.sample_rate)
+        rate = codec.sample_rate
+        hole = sum(pause for at, pause in pauses if at * rate <= position)
+        piece.pts, piece.time_base = position + round(hole * rate), Fraction(1, rate)
         position += piece.samples
         yield piece
 

@@ -67,6 +67,28 @@ def test_a_film_gives_its_sound(room: LoadingRoom, container: str) -> None:
     assert loudest_frequency(audio.pcm[8_000:24_000]) == pytest.approx(FREQUENCY, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("matroska", "aac"), ("matroska", "opus"), ("mp4", "aac"),
+        ("mpegts", "mp2"), ("asf", "wmav2"),
+    ],
+)  # fmt: skip
+def test_sound_stands_where_the_film_has_it(room: LoadingRoom, container: str, codec: str) -> None:
+    """Sound that starts 1 s late and stops for 0.8 s keeps its place beside the picture."""
+    rate = 48_000 if codec == "opus" else 44_100
+    pauses = ((0.0, 1.0), (1.0, 0.8))
+    film = encode(container, codec, rate, "mono", SECONDS, video=True, pauses=pauses)
+
+    audio = room.load(film)
+
+    loud = np.abs(audio.pcm.astype(np.float32)).reshape(-1)[: len(audio.pcm) // 160 * 160]
+    sounds = loud.reshape(-1, 160).max(axis=1) > 0.5 * AMPLITUDE * 32_768
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], sounds, [False])).astype(int))) / 100
+    assert edges == pytest.approx([1.0, 2.0, 2.8, 3.8], abs=0.08)
+    assert audio.warnings == ()
+
+
 def test_wav_at_our_own_rate_is_unchanged(room: LoadingRoom) -> None:
     """16 kHz mono s16 passes bit for bit."""
     samples = sine(16_000, 1.0)
