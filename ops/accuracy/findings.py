@@ -87,10 +87,21 @@ def word_starts(
     some = [clip for clip in clips if clip.is_speech and not is_character_scored(clip)]
     return {
         system: start_differences(
-            [(hypotheses[clip.name], answers[against][clip.name]) for clip in some]
+            [(hypotheses[clip.name].words, answers[against][clip.name].words) for clip in some]
         )
         for system, hypotheses in answers.items()
         if system != against
+    }
+
+
+def known_word_starts(clips: Sequence[Clip], answers: Answers) -> dict[str, StartDifferences]:
+    """Each system's word starts against where the words are known to be; empty if nowhere."""
+    some = [clip for clip in clips if clip.words]
+    if not some:
+        return {}
+    return {
+        system: start_differences([(hypotheses[clip.name].words, clip.words) for clip in some])
+        for system, hypotheses in answers.items()
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.accuracy.options import AccuracyError
+from ops.accuracy.timed import TimedText
 
 COLUMNS = (
     "file", "language", "seconds", "reference", "source", "licence", "split", "kind", "note",
@@ -27,7 +28,10 @@ class ManifestError(AccuracyError):
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One audio file; `seconds` is its length, `reference` what a person heard in it."""
+    """One audio file; `seconds` is its length, `reference` what a person heard in it.
+
+    `words` are where its words are known to stand; empty where nobody knows.
+    """
 
     path: Path
     language: str
@@ -35,6 +39,7 @@ class Clip:
     reference: str
     split: str
     kind: str
+    words: tuple[TimedText, ...] = ()
 
     @property
     def name(self) -> str:
@@ -50,7 +55,8 @@ class Clip:
 def read_manifest(path: Path) -> list[Clip]:
     """The clips of a tab-separated table; files lie beside it.
 
-    Quotes have no meaning in the table: a reference may hold them.
+    Quotes have no meaning in the table: a reference may hold them. Where the times of a clip's
+    words are known, `CLIP.words.tsv` beside it has the columns start, end and word.
 
     Raises:
         ManifestError: the table or one of its files is missing, a column is, or a length is no
@@ -80,10 +86,31 @@ def _clip(manifest: Path, number: int, row: dict[str, str | None]) -> Clip:
         seconds = float(cells["seconds"])
     except ValueError as error:
         raise ManifestError(f"{manifest.name}:{number}: seconds is no number") from error
-    clip = Clip(path, cells["language"], seconds, cells["reference"], cells["split"], cells["kind"])
+    clip = Clip(
+        path,
+        cells["language"],
+        seconds,
+        cells["reference"],
+        cells["split"],
+        cells["kind"],
+        _known_words(path.with_name(path.name + ".words.tsv")),
+    )
     if clip.is_speech and not clip.reference:
         raise ManifestError(f"{manifest.name}:{number}: speech without a reference")
     return clip
+
+
+def _known_words(path: Path) -> tuple[TimedText, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            return tuple(
+                TimedText(float(row["start"]), float(row["end"]), row["word"]) for row in table
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(f"{path.name}: not start, end and word in every row") from error
 
 
 def select(clips: Sequence[Clip], filters: Sequence[str], limit: int | None = None) -> list[Clip]:

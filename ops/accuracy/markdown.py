@@ -4,12 +4,12 @@ Knows: how the summary is laid out, and what must be said beside the figures.
 Must not know: how figures come about.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ops.accuracy.metrics import MIN_CLIPS, RESAMPLES, Interval
 from ops.accuracy.report import Report
 from ops.accuracy.summary import Score
-from ops.accuracy.timing import MIN_RUN
+from ops.accuracy.timing import MIN_RUN, StartDifferences
 
 MAX_TEXT = 400
 """Characters of a long text that are shown; the JSON holds all of it."""
@@ -24,7 +24,8 @@ def render(report: Report) -> str:
         _section("Differences", _differences(report)),
         _section("False words where nobody speaks", _false_text(report)),
         _section("Speed", _speed(report)),
-        _section("Word starts against openai-whisper", _word_starts(report)),
+        _section("Word starts against openai-whisper", _word_starts(report.word_starts)),
+        _section("Word starts against known times", _word_starts(report.known_word_starts)),
         _section("Language detection", _detection(report)),
         _section(f"Lost or added runs of {MIN_RUN} words and more, long clips", _runs(report)),
         _section("Clips that differ most", _differing(report)),
@@ -81,9 +82,9 @@ def _rates(report: Report) -> str:
     return (
         f"{table}\n\nEach cell: rate, 95 % interval ({RESAMPLES} resamples of clips; none below "
         f"{MIN_CLIPS} clips), errors/units. Texts pass openai-whisper's normalisers: the English "
-        "one for en, the basic one for others. Japanese, Korean and Chinese count by characters "
-        "(CER) and are in no WER. Only the English normaliser levels «three» and «3»: "
-        "elsewhere numerals count as errors. A failed request counts as every word lost."
+        "one for en, the basic one for others. Japanese, Korean and Chinese have no WER. Only "
+        "the English normaliser levels «three» and «3»: elsewhere numerals count as errors. A "
+        "failed request counts as every word lost."
     )
 
 
@@ -149,8 +150,8 @@ def _speed(report: Report) -> str:
     return "\n\n".join([table, note, *(["\n".join(lines)] if lines else [])])
 
 
-def _word_starts(report: Report) -> str:
-    if not report.word_starts:
+def _word_starts(by_system: Mapping[str, StartDifferences]) -> str:
+    if not by_system:
         return ""
     return _table(
         ["system", "matched", "median abs ms", "p95 abs ms", "median ms"],
@@ -160,7 +161,7 @@ def _word_starts(report: Report) -> str:
                 "" if value is None else f"{value * 1000:.0f}"
                 for value in (starts.median_abs, starts.p95_abs, starts.median)
             ]
-            for system, starts in report.word_starts.items()
+            for system, starts in by_system.items()
         ],
     )
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from ops.accuracy import checkpoint
 from ops.accuracy.peer import SEED, Peer
-from ops.accuracy.transcripts import Hypothesis, TimedText
+from ops.accuracy.timed import TimedText
+from ops.accuracy.transcripts import Hypothesis
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BATCH_SIZE = 8

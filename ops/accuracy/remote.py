@@ -13,7 +13,8 @@ import httpx2
 from pydantic import ValidationError
 
 from ops.accuracy.manifest import NO_LANGUAGE, Clip
-from ops.accuracy.transcripts import Hypothesis, TimedText
+from ops.accuracy.timed import TimedText
+from ops.accuracy.transcripts import Hypothesis
 
 NAME = "sussurro"
 TIMEOUT = 3_600.0

@@ -36,6 +36,7 @@ class Report:
     speed: dict[str, Speed | None]
     long_runs: dict[str, dict[str, list[Run]]]
     word_starts: dict[str, StartDifferences] = field(default_factory=dict)
+    known_word_starts: dict[str, StartDifferences] = field(default_factory=dict)
     detection: dict[str, tuple[int, int]] = field(default_factory=dict)
     differing: list[Difference] = field(default_factory=list)
     at_once: dict[str, AtOnce] = field(default_factory=dict)

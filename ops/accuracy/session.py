@@ -107,6 +107,7 @@ class Session:
             word_starts=findings.word_starts(clips, answers, judge)
             if words and judge in answers
             else {},
+            known_word_starts=findings.known_word_starts(clips, answers) if words else {},
             detection=self._detection() if detect_language else {},
             differing=findings.differing_clips(clips, answers, ours[0], peer)
             if ours and peer

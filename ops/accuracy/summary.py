@@ -64,17 +64,25 @@ def clip_errors(clip: Clip, hypothesis: Hypothesis) -> Errors:
 def score_groups(clips: Sequence[Clip], answers: Answers) -> list[Group]:
     """Scores overall, by language and by kind; empty groups are left out.
 
-    Languages without spaces have groups of their own (CER) and are in no WER.
+    Every clip counts by characters (CER); by words (WER) those whose language has spaces.
     """
     spoken = [clip for clip in clips if clip.is_speech]
-    errors = {
-        system: {clip.name: clip_errors(clip, hypotheses[clip.name]) for clip in spoken}
-        for system, hypotheses in answers.items()
-    }
-    by_words = [clip for clip in spoken if not is_character_scored(clip)]
-    by_characters = [clip for clip in spoken if is_character_scored(clip)]
     groups = []
-    for measure, some in (("WER", by_words), ("CER", by_characters)):
+    for measure, some in (
+        ("WER", [clip for clip in spoken if not is_character_scored(clip)]),
+        ("CER", spoken),
+    ):
+        split = normalise.words if measure == "WER" else normalise.characters
+        errors = {
+            system: {
+                clip.name: count_errors(
+                    split(clip.reference, clip.language),
+                    split(hypotheses[clip.name].text, clip.language),
+                )
+                for clip in some
+            }
+            for system, hypotheses in answers.items()
+        }
         members = {"all": list(some)}
         for field in ("language", "kind"):
             for value in sorted({getattr(clip, field) for clip in some}):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ops.accuracy.metrics import align
-from ops.accuracy.transcripts import Hypothesis, TimedText
+from ops.accuracy.timed import TimedText
+from ops.accuracy.transcripts import Hypothesis
 
 MIN_RUN = 3
 """Fewer lost or added words in a row are ordinary recognition errors."""
@@ -18,7 +19,7 @@ MIN_RUN = 3
 
 @dataclass(frozen=True, slots=True)
 class StartDifferences:
-    """Word starts against another system's, in seconds; None where no word matched."""
+    """Word starts against others, in seconds; None where no word matched."""
 
     matched: int
     words: int
@@ -45,12 +46,14 @@ def plain(word: str) -> str:
     return "".join(character for character in word.casefold() if character.isalnum())
 
 
-def start_differences(pairs: Sequence[tuple[Hypothesis, Hypothesis]]) -> StartDifferences:
-    """How far words of the first hypothesis start from the same words of the second."""
+Words = Sequence[TimedText]
+
+
+def start_differences(pairs: Sequence[tuple[Words, Words]]) -> StartDifferences:
+    """How far words of the first sequence start from the same words of the second."""
     differences: list[float] = []
     total = 0
-    for hypothesis, other in pairs:
-        ours, theirs = hypothesis.words, other.words
+    for ours, theirs in pairs:
         total += len(theirs)
         for edit in align([plain(w.text) for w in theirs], [plain(w.text) for w in ours]):
             if edit.tag == "equal":

@@ -14,15 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ops.accuracy.manifest import Clip
-
-
-@dataclass(frozen=True)
-class TimedText:
-    """A word or a segment with its place in seconds."""
-
-    start: float
-    end: float
-    text: str
+from ops.accuracy.timed import TimedText
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from ops.accuracy.manifest import COLUMNS, Clip, ManifestError, read_manifest, select
+from ops.accuracy.timed import TimedText
 
 ROWS = (
     ("a.wav", "en", "1.5", 'he said "yes', "", "", "dev", "short", ""),
@@ -26,6 +27,19 @@ def test_rows_become_clips_beside_the_manifest(tmp_path: Path) -> None:
     """A row is a clip; its file lies beside the table and quotes mean nothing."""
     expected = Clip(tmp_path / "a.wav", "en", 1.5, 'he said "yes', "dev", "short")
     assert expected == read_manifest(write(tmp_path))[0]
+
+
+def test_known_words_lie_beside_their_clip(tmp_path: Path) -> None:
+    """A table of a clip's words gives their times; a damaged one stops the run."""
+    table = write(tmp_path)
+    words = tmp_path / "a.wav.words.tsv"
+    words.write_text("start\tend\tword\n0.5\t0.75\the\n", encoding="utf-8")
+
+    assert [clip.words for clip in read_manifest(table)] == [(TimedText(0.5, 0.75, "he"),), (), ()]
+
+    words.write_text("start\tword\n0.5\the\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match=r"a\.wav\.words\.tsv"):
+        read_manifest(table)
 
 
 def test_clips_without_speech_are_known() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from ops.accuracy.manifest import Clip
 from ops.accuracy.peer import Peer, PeerMissing, PeerOptions
-from ops.accuracy.transcripts import Hypothesis, TimedText
+from ops.accuracy.timed import TimedText
+from ops.accuracy.transcripts import Hypothesis
 
 
 class Measuring(Peer):

@@ -14,7 +14,7 @@ pytest.importorskip("httpx2")
 
 from ops.accuracy.manifest import Clip
 from ops.accuracy.remote import Server, ServerOptions
-from ops.accuracy.transcripts import TimedText
+from ops.accuracy.timed import TimedText
 
 ANSWER = {
     "task": "transcribe",

@@ -2,8 +2,9 @@ import pytest
 
 pytest.importorskip("rapidfuzz")
 
+from ops.accuracy.timed import TimedText
 from ops.accuracy.timing import Run, StartDifferences, plain, runs, start_differences
-from ops.accuracy.transcripts import Hypothesis, TimedText
+from ops.accuracy.transcripts import Hypothesis
 
 
 def spoken(text: str, shift: float = 0.0, step: float = 1.0) -> Hypothesis:
@@ -22,7 +23,7 @@ def test_words_are_matched_without_case_and_marks() -> None:
 
 def test_differences_are_of_matched_words_alone() -> None:
     """A word that one system lacks has no difference; the total still counts it."""
-    pair = (spoken("A, b d", shift=0.2), spoken("a b x d", shift=0.0))
+    pair = (spoken("A, b d", shift=0.2).words, spoken("a b x d", shift=0.0).words)
     differences = start_differences([pair])
     assert (differences.matched, differences.words) == (3, 4)
     assert pytest.approx(0.2) == differences.median_abs
@@ -31,15 +32,15 @@ def test_differences_are_of_matched_words_alone() -> None:
 
 def test_the_sign_tells_late_from_early() -> None:
     """Early words make the median negative, never the absolute one."""
-    differences = start_differences([(spoken("a b c", shift=-0.1), spoken("a b c"))])
+    differences = start_differences([(spoken("a b c", shift=-0.1).words, spoken("a b c").words)])
     assert pytest.approx(-0.1) == differences.median
     assert pytest.approx(0.1) == differences.p95_abs
 
 
 def test_without_words_there_are_no_differences() -> None:
     """Nothing matched is None, not zero."""
-    silent = Hypothesis(text="", language="en", wall_s=1.0)
-    assert StartDifferences(0, 2, None, None, None) == start_differences([(silent, spoken("a b"))])
+    expected = StartDifferences(0, 2, None, None, None)
+    assert expected == start_differences([((), spoken("a b").words)])
 
 
 @pytest.mark.parametrize(

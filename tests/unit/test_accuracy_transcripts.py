@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from ops.accuracy.manifest import Clip
-from ops.accuracy.transcripts import HYPOTHESIS, Cached, Hypothesis, TimedText
+from ops.accuracy.timed import TimedText
+from ops.accuracy.transcripts import HYPOTHESIS, Cached, Hypothesis
 
 ANSWER = Hypothesis(
     text="olá",
