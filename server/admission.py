@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from server import texts
 from server.errors import Draining, Overloaded, RateLimited, ServerError
 from server.settings import Settings
 
@@ -280,15 +281,12 @@ class Admission:
         if self._inside[key_id] < self._bounds.max_requests_per_key:
             return self._overloaded()
         return RateLimited(
-            "Your API key has as many requests under way as it may. "
-            f"Try again in {self.retry_after} s.",
-            retry_after=self.retry_after,
+            texts.TOO_MANY_OF_KEY.filled(seconds=self.retry_after), retry_after=self.retry_after
         )
 
     def _overloaded(self) -> Overloaded:
         return Overloaded(
-            f"The server is at its limit. Try again in {self.retry_after} s.",
-            retry_after=self.retry_after,
+            texts.OVERLOADED.filled(seconds=self.retry_after), retry_after=self.retry_after
         )
 
 
@@ -298,4 +296,4 @@ def _let_in(waiter: _Waiter) -> None:
 
 
 def _draining() -> Draining:
-    return Draining("The server is restarting. Try again in a moment.", retry_after=5)
+    return Draining(texts.DRAINING, retry_after=5)

@@ -17,8 +17,8 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ├── UploadTooLarge         413  more bytes than the limit
     ├── UnsupportedMediaType   415  the body is not multipart/form-data
     ├── RateLimited            429  your share is used up
-    ├── EngineError            500  the engine failed
     ├── InternalError          500  anything that we did not foresee
+    │   └── EngineError        500  the engine failed
     ├── Overloaded             503  the server's queue is full
     ├── NotReady               503  the models are still loading, or a part has failed
     ├── EngineUnavailable      503  the engine is stuck or gone; the server starts again
@@ -26,10 +26,14 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     └── DeadlineExceeded       504  the transcription took longer than its limit
 
 A message is written for the person who reads it in n8n or in a terminal: what is wrong, and what
-to do. It never holds a path, a key, a prompt or a transcript.
+to do. It never holds a path, a key, a prompt or a transcript. All of them are in `texts`, in every
+language that we speak; faults of ours may have a plain string, which is for the log alone.
 """
 
 from typing import ClassVar
+
+from server import texts
+from server.texts import Language, Text
 
 
 class ServerError(Exception):
@@ -44,18 +48,27 @@ class ServerError(Exception):
 
     def __init__(
         self,
-        message: str,
+        message: Text,
         *,
         param: str | None = None,
         retry_after: int | None = None,
         reason: str | None = None,
     ) -> None:
         """Keep what the client is told; `retry_after` is in whole seconds, at least 1."""
-        super().__init__(message)
-        self.message = message
+        super().__init__(str(message))
+        self.text = message
         self.param = param
         self.retry_after = retry_after
         self.reason = reason
+
+    @property
+    def message(self) -> str:
+        """What the client is told, in English."""
+        return self.said("en")
+
+    def said(self, language: Language) -> str:
+        """What the client is told, in its language."""
+        return self.text.said(language)
 
 
 class MalformedRequest(ServerError):
@@ -160,18 +173,32 @@ class RateLimited(ServerError):
     code = "rate_limit_exceeded"
 
 
-class EngineError(ServerError):
-    """The engine failed; the message stays general."""
-
-    status = 500
-    code = "engine_error"
-
-
 class InternalError(ServerError):
-    """A fault of ours that nobody foresaw."""
+    """A fault of ours: a plain string says for the log what it was, and the client is told less."""
 
     status = 500
     code = "internal_error"
+    general: ClassVar[Text] = texts.SERVER_FAILED
+
+    def __init__(
+        self,
+        message: Text | str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """A string stays here; the client is told the general text."""
+        told = self.general if isinstance(message, str) else message
+        super().__init__(told, param=param, retry_after=retry_after, reason=reason)
+        self.args = (str(message),)
+
+
+class EngineError(InternalError):
+    """The engine failed."""
+
+    code = "engine_error"
+    general = texts.ENGINE_FAILED
 
 
 class Overloaded(ServerError):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from server import texts
 from server.audio.windows import cut, levels
 from server.decoding.guard import MIN_VOICE
 from server.decoding.language_choice import CERTAIN, SURE, elect, restrict
@@ -88,7 +89,7 @@ class Transcriber:
                         audio, options, turn, on_progress or _ignore, on_segments
                     )
         except TimeoutError:
-            raise DeadlineExceeded("The transcription took longer than its limit.") from None
+            raise DeadlineExceeded(texts.DEADLINE_EXCEEDED) from None
 
     async def _transcribe(
         self,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 
+from server import texts
 from server.errors import Forbidden, Unauthenticated
 from server.types import Principal
 
@@ -141,9 +142,7 @@ class Keyring:
         expected = record.digest if record else _NOBODY
         same = hmac.compare_digest(_digest(key), expected)
         if record is None or not same or (record.expires and self._today() > record.expires):
-            raise Unauthenticated(
-                "Incorrect API key. Send a valid one as `Authorization: Bearer wsk_...`."
-            )
+            raise Unauthenticated(texts.WRONG_KEY)
         return Principal(record.kid, record.scopes)
 
 
@@ -154,7 +153,7 @@ def require(principal: Principal, scope: str) -> None:
         Forbidden: the scope is missing.
     """
     if scope not in principal.scopes:
-        raise Forbidden(f"This API key lacks the scope `{scope}`.")
+        raise Forbidden(texts.NO_SCOPE.filled(scope=scope))
 
 
 def _parse(word: str) -> Record:

@@ -15,9 +15,10 @@ from typing import IO, Literal
 
 import numpy as np
 
+from server import texts
 from server.audio.loader_io import tiny_wav
 from server.audio.media_process import MediaProcess, MediaProcessDied, Verdict
-from server.audio.refusals import FAULT, Refusals
+from server.audio.refusals import Refusals
 from server.errors import InternalError, ServerError
 from server.types import SAMPLE_RATE, Audio
 
@@ -100,7 +101,7 @@ class Loader:
                     verdict = await self._decode(process, file_descriptor, pcm)
                     return self._audio(verdict, pcm)
             except (MediaProcessDied, SandboxUnavailable, OSError) as error:
-                raise InternalError(FAULT, reason=type(error).__name__) from error
+                raise InternalError(texts.LOADER_FAILED, reason=type(error).__name__) from error
 
     @property
     def healthy(self) -> bool:
@@ -157,6 +158,6 @@ class Loader:
         # The child is gone, so nobody can change or cut the file under the map.
         size = os.fstat(pcm.fileno()).st_size
         if size == 0 or size % 2:
-            raise InternalError(FAULT, reason="bad_output")
+            raise InternalError(texts.LOADER_FAILED, reason="bad_output")
         mapped = mmap.mmap(pcm.fileno(), size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         return Audio(np.frombuffer(mapped, dtype="<i2"), warnings)

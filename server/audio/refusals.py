@@ -1,6 +1,6 @@
 """What a decoder's end means: warnings, or the error that a client gets.
 
-Knows: reasons, signals, and the words for them.
+Knows: reasons, signals, and which words they have.
 Must not know: how a decoder runs. Its report is a stranger's word: only known codes count.
 """
 
@@ -9,24 +9,23 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from server import texts
 from server.audio.media_process import Verdict
 from server.errors import AudioTooLong, BadAudio, InternalError, ServerError
+from server.texts import Text
 
-FAULT = "The server could not decode the file."
-
-MESSAGES: Mapping[str, str] = {
-    "empty": "The file is empty.",
-    "not_media": "The file cannot be read as audio: it is no audio or video file, or its format is "
-    "not supported, or it is damaged or incomplete.",
-    "playlist": "The file is a playlist, not audio; send the recording itself.",
-    "no_audio_stream": "The file has no audio track.",
-    "unsupported_codec": "The audio track's codec is not supported.",
-    "no_samples": "The file holds no audio: its audio track is empty.",
-    "bad_header": "The audio track's sample rate or number of channels is not supported.",
-    "out_of_memory": "The file needs too much memory to decode.",
-    "too_slow": "The file takes longer than {load_timeout:g} s to decode.",
-    "decoder_crashed": "The file is damaged in a way that stopped the decoder.",
-    "sandbox_violation": "The file is damaged in a way that stopped the decoder.",
+MESSAGES: Mapping[str, Text] = {
+    "empty": texts.EMPTY_FILE,
+    "not_media": texts.NOT_MEDIA,
+    "playlist": texts.PLAYLIST,
+    "no_audio_stream": texts.NO_AUDIO_STREAM,
+    "unsupported_codec": texts.UNSUPPORTED_CODEC,
+    "no_samples": texts.NO_SAMPLES,
+    "bad_header": texts.BAD_HEADER,
+    "out_of_memory": texts.OUT_OF_MEMORY,
+    "too_slow": texts.TOO_SLOW,
+    "decoder_crashed": texts.DECODER_STOPPED,
+    "sandbox_violation": texts.DECODER_STOPPED,
 }
 """Reason → what the client is told; a reason that is not here is a fault of ours."""
 
@@ -58,14 +57,14 @@ class Refusals:
         """The error for a reason; one that is unknown is a fault of ours."""
         if reason == "audio_too_long":
             return AudioTooLong(
-                f"The recording is longer than {self.max_audio_seconds:g} s, the longest allowed.",
+                texts.AUDIO_TOO_LONG.filled(max_seconds=self.max_audio_seconds),
                 param="file",
                 reason=reason,
             )
         if reason in MESSAGES:
-            message = MESSAGES[reason].format(load_timeout=self.load_timeout)
+            message = MESSAGES[reason].filled(load_timeout=self.load_timeout)
             return BadAudio(message, param="file", reason=reason)
-        return InternalError(FAULT, reason=reason)
+        return InternalError(texts.LOADER_FAILED, reason=reason)
 
     def warnings(self, verdict: Verdict) -> tuple[str, ...]:
         """The warnings of a decoder that did its work.

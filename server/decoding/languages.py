@@ -4,6 +4,7 @@ Knows: codes, names and aliases (openai-whisper tokenizer.py).
 Must not know: which of them a loaded model has; `EngineInfo.languages` says so.
 """
 
+from server import texts
 from server.errors import InvalidOption
 
 LANGUAGES = {
@@ -129,11 +130,11 @@ ALIASES = {
 _CODES = {name: code for code, name in LANGUAGES.items()} | ALIASES
 
 
-def to_language_code(language: str) -> str:
+def to_language_code(language: str, param: str = "language") -> str:
     """The Whisper code of an ISO-639-1 code, a region tag (`pt-BR`) or a name, in any case.
 
     Raises:
-        InvalidOption: with all that is allowed, for the field `language`.
+        InvalidOption: with all that is allowed, for the field `param`.
     """
     wanted = language.strip().lower()
     code = wanted.replace("_", "-").split("-", maxsplit=1)[0]
@@ -142,7 +143,4 @@ def to_language_code(language: str) -> str:
     if wanted in _CODES:
         return _CODES[wanted]
     allowed = ", ".join(sorted(LANGUAGES))
-    raise InvalidOption(
-        f"Unknown language. Use an ISO-639-1 code or an English name. Codes: {allowed}.",
-        param="language",
-    )
+    raise InvalidOption(texts.UNKNOWN_LANGUAGE.filled(codes=allowed), param=param)

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from server import texts
 from server.errors import (
     DeadlineExceeded,
     EngineError,
@@ -107,7 +108,7 @@ class BatchQueue:
             elif self._closed:
                 job.finish(EngineError("The engine is stopping."))
             elif len(self._waiting) >= self._max_waiting:
-                job.finish(Overloaded("The engine's queue is full. Try again.", retry_after=5))
+                job.finish(Overloaded(texts.ENGINE_QUEUE_FULL, retry_after=5))
             else:
                 self._waiting.append(job)
                 self._changed.notify()
@@ -155,7 +156,7 @@ class BatchQueue:
             except ServerError as error:
                 results = [error] * len(batch.jobs)
             except Exception as error:  # noqa: BLE001 - the batch must end, whatever failed
-                failure = EngineError("The speech engine failed on this audio.")
+                failure = EngineError(texts.ENGINE_FAILED)
                 failure.__cause__ = error
                 results = [failure] * len(batch.jobs)
             except BaseException as error:  # noqa: BLE001 - whoever ends a thread ends the engine
@@ -216,13 +217,10 @@ class BatchQueue:
         if not job.future.set_running_or_notify_cancel():
             return False
         if job.deadline is not None and time.monotonic() > job.deadline:
-            job.finish(DeadlineExceeded("The transcription took longer than its limit."))
+            job.finish(DeadlineExceeded(texts.DEADLINE_EXCEEDED))
             return False
         return True
 
 
 def _unavailable() -> EngineUnavailable:
-    return EngineUnavailable(
-        "The speech engine has stopped working, and the server starts again. Try again soon.",
-        retry_after=30,
-    )
+    return EngineUnavailable(texts.ENGINE_STOPPED, retry_after=30)

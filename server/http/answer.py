@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from server.errors import ServerError
 from server.http.body import RequestBody
 from server.http.early import Early
+from server.http.language import preferred
 from server.http.parts import Message, Scope, Send
 from server.http.problems import render
 from server.observe.logs import RequestRecord
@@ -33,6 +34,9 @@ class Answer:
         body: RequestBody,
         elapsed: Callable[[], float],
     ) -> None:
+        accepted = dict(scope["headers"]).get(b"accept-language", b"")
+        self.language = preferred(accepted.decode("latin-1"))
+        """What the caller reads."""
         self.ended = False
         """Nothing more can be sent."""
         self.headers: list[tuple[bytes, bytes]] = []
@@ -65,7 +69,7 @@ class Answer:
         if self.ended or (self._started and self._early is None):
             return
         self._record.refused(error.code, error.reason)
-        problem = render(error)
+        problem = render(error, self.language)
         headers = [(k.encode(), v.encode()) for k, v in problem.headers.items()]
         headers.append((b"content-length", b"%d" % len(problem.body)))
         await self.send(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from server import texts
 from server.errors import UploadTimeout, UploadTooLarge
 from server.http.parts import Receive, Scope
 
@@ -114,9 +115,9 @@ class RequestBody:
             except TimeoutError:
                 self.abandon()
                 raise UploadTimeout(
-                    "The upload stopped, or took too long: the server waits "
-                    f"{self._limits.idle_timeout:g} s for the next byte and "
-                    f"{self._limits.timeout:g} s for the whole body."
+                    texts.UPLOAD_TIMEOUT.filled(
+                        idle=self._limits.idle_timeout, whole=self._limits.timeout
+                    )
                 ) from None
             self._check_size(self.received)
             if data := message.get("body", b""):
@@ -150,7 +151,5 @@ class RequestBody:
         limit = self._limits.max_bytes
         if size > limit:
             raise UploadTooLarge(
-                f"Maximum content size limit ({limit}) exceeded ({size} bytes read). "
-                "Send a smaller file, for example as Opus or MP3.",
-                param="file",
+                texts.UPLOAD_TOO_LARGE.filled(limit=limit, size=size), param="file"
             )

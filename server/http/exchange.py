@@ -12,6 +12,7 @@ import falcon.asgi
 from server.http.body import RequestBody
 from server.http.parts import Scope
 from server.observe.logs import RequestRecord
+from server.texts import Language
 from server.types import Principal
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Exchange:
     body: RequestBody
     answer: "Answer"
     principal: Principal | None = None
+
+    @property
+    def language(self) -> Language:
+        """What the caller reads."""
+        return self.answer.language
 
     def put(self, scope: Scope, path: str) -> Scope:
         """A copy of the scope that carries this exchange and is routed by `path`.

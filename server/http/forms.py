@@ -13,20 +13,17 @@ import falcon
 from falcon.asgi.multipart import BodyPart, MultipartForm
 from falcon.media.multipart import MultipartFormHandler, MultipartParseError, MultipartParseOptions
 
+from server import texts
 from server.errors import BadAudio, InvalidOption, UnsupportedMediaType
 from server.http.spool import Spool
+from server.texts import Text
+from server.types import Task
 
 if TYPE_CHECKING:
     from falcon.typing import AsyncReadableIO
 
 MAX_PARTS = 64
 """Parts of a form; OpenAI's has at most some twenty."""
-
-HOW_TO_SEND = (
-    "Send the request as multipart/form-data, for example: "
-    'curl -H "Authorization: Bearer $KEY" -F file=@audio.mp3 -F model=whisper-1 '
-    ".../v1/audio/transcriptions"
-)
 
 _INDEXED = re.compile(r"\[\d*\]$")
 
@@ -38,7 +35,15 @@ class Form:
     fields: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def check_media_type(content_type: str | None) -> str:
+ROUTES: Mapping[Task, str] = {"transcribe": "transcriptions", "translate": "translations"}
+
+
+def how_to_send(text: Text, task: Task) -> Text:
+    """A text that shows the curl line for its route."""
+    return text.filled(how=texts.HOW_TO_SEND.filled(route=ROUTES[task]))
+
+
+def check_media_type(content_type: str | None, task: Task) -> str:
     """The content type, when it is a form's.
 
     Raises:
@@ -47,18 +52,19 @@ def check_media_type(content_type: str | None) -> str:
     """
     media_type, parameters = falcon.parse_header(content_type or "")
     if media_type.lower() != "multipart/form-data":
-        raise UnsupportedMediaType(HOW_TO_SEND)
+        raise UnsupportedMediaType(how_to_send(texts.NOT_A_FORM, task))
     boundary = parameters.get("boundary", "").rstrip()
     if not 1 <= len(boundary) <= 70 or not boundary.isascii():
-        raise InvalidOption("The Content-Type lacks a good `boundary`. " + HOW_TO_SEND)
+        raise InvalidOption(how_to_send(texts.NO_BOUNDARY, task))
     return content_type or ""
 
 
-async def read_form(
+async def read_form(  # noqa: PLR0913 - limits, all by name
     chunks: AsyncIterator[bytes],
     content_type: str,
     spool: Spool,
     *,
+    task: Task,
     wanted: Collection[str],
     max_field_bytes: int,
 ) -> Form:
@@ -77,19 +83,19 @@ async def read_form(
             if name == "file":
                 files += 1
                 if files > 1:
-                    raise InvalidOption("Send one `file`, not several.", param="file")
+                    raise InvalidOption(texts.TWO_FILES, param="file")
                 async for chunk in part.stream:
                     await spool.write(chunk)
             elif name in wanted:
                 fields.setdefault(name, []).append(await _text(part, name, max_field_bytes))
-    except MultipartParseError as error:
-        raise InvalidOption(f"The form cannot be read: {error.description}.") from None
+    except MultipartParseError:
+        raise InvalidOption(how_to_send(texts.BROKEN_FORM, task)) from None
     async for _ in chunks:
         pass  # what follows the last boundary; the body has to end before we answer
     if not files:
-        raise InvalidOption("The form has no part named `file`. " + HOW_TO_SEND, param="file")
+        raise InvalidOption(how_to_send(texts.NO_FILE, task), param="file")
     if not spool.size:
-        raise BadAudio("The file is empty.", param="file", reason="empty")
+        raise BadAudio(texts.EMPTY_FILE, param="file", reason="empty")
     return Form(fields)
 
 
@@ -112,8 +118,9 @@ def _name(part: BodyPart) -> str:
 async def _text(part: BodyPart, name: str, max_bytes: int) -> str:
     data = await part.stream.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise InvalidOption(f"`{name}` is longer than {max_bytes} bytes.", param=name)
+        text = texts.FIELD_TOO_LONG.filled(name=name, max_bytes=max_bytes)
+        raise InvalidOption(text, param=name)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidOption(f"`{name}` is not UTF-8.", param=name) from None
+        raise InvalidOption(texts.FIELD_NOT_UTF8.filled(name=name), param=name) from None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 import falcon
 import structlog
 
+from server import texts
 from server.access.keys import Keyring
 from server.errors import Draining, InternalError, ServerError, Unauthenticated
 from server.http.answer import Answer
@@ -97,7 +98,7 @@ class Edge:
             await answer.refuse(error)
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing may leak
             structlog.get_logger().error("fault", exc_info=error)
-            await answer.refuse(InternalError("The server failed on this request."))
+            await answer.refuse(InternalError(texts.SERVER_FAILED))
 
     async def _race(self, work: Coroutine[None, None, None], exchange: Exchange) -> None:
         """Run until done, until the client leaves, or until the server has to stop."""
@@ -122,7 +123,7 @@ class Edge:
             assert task is not None
             task.uncancel()
             exchange.body.abandon()
-            await exchange.answer.refuse(Draining("The server stops now. Send the request again."))
+            await exchange.answer.refuse(Draining(texts.DRAINING))
 
 
 def _raw_path(scope: Scope) -> bytes:
@@ -141,7 +142,5 @@ def _key(headers: dict[bytes, bytes]) -> str:
     if scheme.lower() != b"bearer":
         token = headers.get(b"api-key", b"")
     if not token.strip():
-        raise Unauthenticated(
-            "You did not provide an API key. Send it as `Authorization: Bearer wsk_...`."
-        )
+        raise Unauthenticated(texts.NO_KEY)
     return token.strip().decode("latin-1")

@@ -9,6 +9,7 @@ from typing import Any
 
 import falcon.asgi
 
+from server import texts
 from server.access.keys import require
 from server.errors import ModelNotFound, NotReady
 from server.http.exchange import caller_of
@@ -40,12 +41,15 @@ class Models:
             NotReady: it is still loading.
         """
         if name is not None and name not in self._real:
-            known = ", ".join(self._real)
-            raise ModelNotFound(f"No such model. This server has: {known}.", param="model")
+            raise self.not_found()
         real = self._real[name or self._default]
         if real not in self._transcribers:
-            raise NotReady("The model is still loading. Try again soon.", retry_after=10)
+            raise NotReady(texts.MODEL_LOADING, retry_after=10)
         return real, self._transcribers[real]
+
+    def not_found(self) -> ModelNotFound:
+        """There is no such model; the message names those that there are."""
+        return ModelNotFound(texts.NO_SUCH_MODEL.filled(known=", ".join(self._real)), param="model")
 
     def unready(self) -> tuple[str, ...]:
         """Names of models that are loading, or whose engine has failed."""
@@ -74,7 +78,7 @@ class ModelList:
         """One of them; its id may hold slashes."""
         require(caller_of(req), "models")
         if model not in self._models.names:
-            raise ModelNotFound("No such model. See `/v1/models`.", param="model")
+            raise self._models.not_found()
         resp.media = self._entry(model)
 
     on_head = on_get

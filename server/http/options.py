@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from server import texts
 from server.decoding.languages import to_language_code
 from server.errors import InvalidOption
 from server.formats import Granularity, ResponseFormat
+from server.texts import Text
 from server.types import Mode, Task, TranscriptionOptions
 
 TEMPERATURE_STEP = 0.2
@@ -23,11 +25,11 @@ LISTS = frozenset({"timestamp_granularities"})
 """Fields that may come several times, or as a JSON list."""
 
 UNSUPPORTED = {
-    "include": "Log probabilities are not supported.",
-    "languages": "A list of languages is not supported; use `language`.",
-    "keywords": "Keywords are not supported; put them into `prompt`.",
-    "known_speaker_names": "Speakers are not told apart.",
-    "known_speaker_references": "Speakers are not told apart.",
+    "include": texts.NO_LOGPROBS,
+    "languages": texts.NO_LANGUAGES,
+    "keywords": texts.NO_KEYWORDS,
+    "known_speaker_names": texts.NO_SPEAKERS,
+    "known_speaker_references": texts.NO_SPEAKERS,
 }
 """OpenAI's fields that would change the answer, and that we would have to ignore."""
 
@@ -90,25 +92,16 @@ def parse(
     """
     wanted = _validated(fields)
     if wanted.stream and (task == "translate" or wanted.response_format not in ("json", "text")):
-        raise InvalidOption(
-            "`stream` needs a transcription with `response_format` json or text: its events "
-            "carry text alone.",
-            param="stream",
-        )
+        raise InvalidOption(texts.STREAM_NEEDS_TEXT, param="stream")
     if task == "translate" and wanted.language:
-        raise InvalidOption(
-            "`language` is not for translations: they find the language, and answer in English.",
-            param="language",
-        )
+        raise InvalidOption(texts.TRANSLATION_LANGUAGE, param="language")
     granularities = wanted.timestamp_granularities
     if granularities and (wanted.response_format != "verbose_json" or task == "translate"):
-        raise InvalidOption(
-            "`timestamp_granularities` needs a transcription with `response_format=verbose_json`.",
-            param="timestamp_granularities",
-        )
+        name = "timestamp_granularities"
+        raise InvalidOption(texts.NEEDS_VERBOSE_TRANSCRIPTION.filled(name=name), param=name)
     granularities = granularities or frozenset[Granularity]({"segment"})
     if wanted.x_dropped and wanted.response_format != "verbose_json":
-        raise InvalidOption("`x_dropped` needs `response_format=verbose_json`.", param="x_dropped")
+        raise InvalidOption(texts.NEEDS_VERBOSE.filled(name="x_dropped"), param="x_dropped")
     ours = {name: value for name in OURS if (value := getattr(wanted, name)) is not None}
     options = replace(
         defaults,
@@ -146,25 +139,37 @@ def _validated(fields: Mapping[str, Sequence[str]]) -> Fields:
         if not given:
             continue
         if name in UNSUPPORTED:
-            raise InvalidOption(f"`{name}`: {UNSUPPORTED[name]}", param=name)
+            raise InvalidOption(UNSUPPORTED[name].filled(name=name), param=name)
         if name in LISTS:
             values[name] = [item for value in given for item in _items(value)]
         elif len(given) > 1:
-            raise InvalidOption(f"`{name}` is there {len(given)} times; send it once.", param=name)
+            text = texts.FIELD_TWICE.filled(name=name, count=len(given))
+            raise InvalidOption(text, param=name)
         else:
             values[name] = given[0]
     if values.get("response_format") == "diarized_json":
-        raise InvalidOption(
-            "`diarized_json`: speakers are not told apart. Use json, text, srt, verbose_json or "
-            "vtt.",
-            param="response_format",
-        )
+        raise InvalidOption(texts.NO_DIARIZED_JSON, param="response_format")
     try:
         return Fields.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = str(first["loc"][0])
-        raise InvalidOption(f"`{name}`: {first['msg']}.", param=name) from None
+        name = str(error.errors(include_input=False, include_url=False)[0]["loc"][0])
+        text = texts.WRONG_VALUE.filled(name=name, allowed=allowed(name))
+        raise InvalidOption(text, param=name) from None
+
+
+def allowed(name: str) -> Text:
+    """What a field may be, in words, from its type and bounds in `Fields`."""
+    schema = Fields.model_json_schema()["properties"][name]
+    schema = next((s for s in schema.get("anyOf", ()) if s.get("type") != "null"), schema)
+    schema = schema.get("items", schema)
+    if schema["type"] == "boolean":
+        return texts.ONE_OF.filled(values="true, false")
+    if schema["type"] == "number":
+        bound = texts.NUMBER_ABOVE if "exclusiveMinimum" in schema else texts.NUMBER_BETWEEN
+        least = schema.get("minimum", schema.get("exclusiveMinimum"))
+        return bound.filled(least=least, most=schema["maximum"])
+    values = schema.get("enum") or [schema["const"]]
+    return texts.ONE_OF.filled(values=", ".join(values))
 
 
 def _items(value: str) -> list[str]:

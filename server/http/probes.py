@@ -8,7 +8,7 @@ import asyncio
 
 import falcon.asgi
 
-from server import __version__
+from server import __version__, texts
 from server.errors import Draining, NotReady
 from server.http.models import Models
 from server.http.parts import Admission, AudioLoader
@@ -50,9 +50,9 @@ class Readiness:
             NotReady: a model or the media loader is not there (yet).
         """
         if self._draining:
-            raise Draining("The server is about to stop.", retry_after=5)
+            raise Draining(texts.DRAINING, retry_after=5)
         if waiting := self._models.unready():
-            raise NotReady(f"Not ready: {', '.join(waiting)}.", retry_after=5)
+            raise NotReady(texts.NOT_READY.filled(what=", ".join(waiting)), retry_after=5)
         if not self._loader.healthy:
             await self._revive()
 
@@ -61,7 +61,9 @@ class Readiness:
             async with asyncio.timeout(REVIVE_SECONDS):
                 await self._loader.start()
         except Exception as error:
-            raise NotReady("Not ready: the media loader.", retry_after=5) from error
+            raise NotReady(
+                texts.NOT_READY.filled(what=texts.MEDIA_LOADER), retry_after=5
+            ) from error
 
 
 class Root:

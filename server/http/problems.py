@@ -11,6 +11,7 @@ import falcon
 import falcon.asgi
 import structlog
 
+from server import texts
 from server.errors import (
     EngineError,
     InternalError,
@@ -21,6 +22,8 @@ from server.errors import (
     Unauthenticated,
 )
 from server.http.exchange import exchange_of
+from server.http.language import TAGS
+from server.texts import Language
 
 
 class Problem(NamedTuple):
@@ -31,21 +34,27 @@ class Problem(NamedTuple):
     body: bytes
 
 
-def render(error: ServerError) -> Problem:
-    """Status, headers and OpenAI's body of an error."""
+def render(error: ServerError, language: Language = "en") -> Problem:
+    """Status, headers and OpenAI's body of an error, in the caller's language."""
     fields = {
-        "message": error.message,
+        "message": error.said(language),
         "type": error.type,
         "param": error.param,
         "code": error.code,
     }
-    headers = {"content-type": "application/json"}
+    headers = {
+        "content-type": "application/json",
+        "content-language": TAGS[language],
+        "vary": "Accept-Language",
+    }
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="sussurro"'
     if error.retry_after is not None:
         headers["retry-after"] = str(max(error.retry_after, 1))
         headers["x-should-retry"] = "true"  # OpenAI's SDKs follow it before their own rules
-    return Problem(error.status, headers, json.dumps({"error": fields}).encode())
+    return Problem(
+        error.status, headers, json.dumps({"error": fields}, ensure_ascii=False).encode()
+    )
 
 
 def to_server_error(error: Exception) -> ServerError:
@@ -55,14 +64,14 @@ def to_server_error(error: Exception) -> ServerError:
     if isinstance(error, ServerError):
         return error
     if isinstance(error, falcon.HTTPNotFound):
-        return NotFound("No such URL. See the routes at `/`.")
+        return NotFound(texts.UNKNOWN_URL)
     if isinstance(error, falcon.HTTPMethodNotAllowed | falcon.HTTPBadRequest):
         # Falcon answers an unknown method with its bare HTTPBadRequest
-        return MethodNotAllowed("This URL does not take this method; `Allow` lists those it does.")
+        return MethodNotAllowed(texts.WRONG_METHOD)
     if isinstance(error, falcon.HTTPError) and error.status_code < 500:
-        return MalformedRequest("The request cannot be read.")
+        return MalformedRequest(texts.UNREADABLE)
     structlog.get_logger().error("fault", exc_info=error)
-    return InternalError("The server failed on this request. Its log has the details.")
+    return InternalError(texts.SERVER_FAILED)
 
 
 def install(app: falcon.asgi.App[Any, Any]) -> None:
@@ -75,7 +84,7 @@ async def _handle(
     req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, _params: dict[str, Any]
 ) -> None:
     ours = to_server_error(error)
-    problem = render(ours)
+    problem = render(ours, exchange_of(req).language)
     exchange_of(req).record.refused(ours.code, ours.reason)
     resp.status = problem.status
     resp.data = problem.body

@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from server import texts
 from server.errors import MalformedRequest
 from server.http.answer import ABORT
 from server.http.body import HUNG_UP
@@ -95,7 +96,7 @@ class StrictProtocol(H11Protocol):
             return
         request_id = f"req_{uuid.uuid4().hex}"
         structlog.get_logger().info("malformed_request", request_id=request_id)
-        problem = render(MalformedRequest("This is not a well-formed HTTP/1.1 request."))
+        problem = render(MalformedRequest(texts.MALFORMED))
         headers = {
             **problem.headers,
             "content-length": str(len(problem.body)),

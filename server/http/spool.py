@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
+from server import texts
 from server.errors import Overloaded
 
 BATCH_BYTES = 1 << 20
@@ -62,9 +63,7 @@ class Spool:
         try:
             await _in_thread(self._writers, lambda: _write_all(self._file, batch))
         except OSError as error:
-            raise Overloaded(
-                "The server has no room to store the upload. Try again later.", retry_after=30
-            ) from error
+            raise Overloaded(texts.NO_DISK, retry_after=30) from error
 
 
 class Spools:
@@ -84,9 +83,7 @@ class Spools:
         try:
             file = await _in_thread(self._writers, self._create)
         except OSError as error:
-            raise Overloaded(
-                "The server has no room to store the upload. Try again later.", retry_after=30
-            ) from error
+            raise Overloaded(texts.NO_DISK, retry_after=30) from error
         spool = Spool(file, self._writers)
         try:
             yield spool

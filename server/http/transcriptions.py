@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import falcon.asgi
 
+from server import texts
 from server.access.keys import require
 from server.errors import DeadlineExceeded, InvalidOption
 from server.http import options
@@ -56,7 +57,7 @@ class Transcriptions:
         exchange = exchange_of(req)
         key_id = caller_of(req).key_id
         require(caller_of(req), self._task)
-        content_type = check_media_type(req.content_type)
+        content_type = check_media_type(req.content_type, self._task)
         self._service.models.find(None)  # while models load, refuse before the upload
         async with (
             self._admit(exchange.record, key_id) as place,
@@ -101,6 +102,7 @@ class Transcriptions:
                 exchange.body.chunks(),
                 content_type,
                 spool,
+                task=self._task,
                 wanted=options.KNOWN,
                 max_field_bytes=self._service.max_field_bytes,
             )
@@ -118,7 +120,9 @@ class Transcriptions:
         record.engine = info.name
         if wanted.options.language and wanted.options.language not in info.languages:
             raise InvalidOption(
-                f"This model does not know the language `{wanted.options.language}`.",
+                texts.MODEL_LACKS_LANGUAGE.filled(
+                    language=wanted.options.language, name="language"
+                ),
                 param="language",
             )
         return wanted, transcriber
@@ -152,9 +156,7 @@ async def _deadline(seconds: float) -> AsyncIterator[float]:
     except TimeoutError:
         if not timer.expired():
             raise
-        raise DeadlineExceeded(
-            f"The transcription took longer than {seconds:g} s. Send a shorter recording."
-        ) from None
+        raise DeadlineExceeded(texts.SLOWER_THAN.filled(seconds=seconds)) from None
 
 
 async def _hold(place: Place, record: RequestRecord) -> None:

@@ -219,10 +219,13 @@ FILE = ('file"; filename="a.mp3', b"ID3 audio bytes")
 FORM_TYPE = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 
-def post(bench: Bench, *parts: tuple[str, bytes | str] | bytes, path: str = "") -> httpx.Response:
-    """POST a form."""
+def post(
+    bench: Bench, *parts: tuple[str, bytes | str] | bytes, path: str = "", **headers: str
+) -> httpx.Response:
+    """POST a form; underscores in header names become dashes."""
     path = path or "/v1/audio/transcriptions"
-    return bench.request("POST", path, content=form(*parts), headers=FORM_TYPE)
+    more = {name.replace("_", "-"): value for name, value in headers.items()}
+    return bench.request("POST", path, content=form(*parts), headers={**FORM_TYPE, **more})
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:

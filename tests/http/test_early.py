@@ -26,6 +26,7 @@ from edge_bench import (
     serving,
 )
 
+from server import texts
 from server.errors import EngineError, Overloaded, ServerError
 from server.types import Audio, OnSegments, Segment, Transcript
 
@@ -146,7 +147,7 @@ def test_the_connection_serves_on_after_an_early_answer(bench: Bench) -> None:
 
 def test_a_failure_that_is_early_has_its_own_status(bench: Bench) -> None:
     """Until the answer begins nothing is lost."""
-    bench.transcriber.error = Overloaded("Full.", retry_after=7)
+    bench.transcriber.error = Overloaded(texts.NO_DISK, retry_after=7)
     let_go(bench, AFTER / 4)
     with serving(bench) as (port, _):
         answer = ask(port)
@@ -157,7 +158,7 @@ def test_a_failure_that_is_early_has_its_own_status(bench: Bench) -> None:
 @pytest.mark.parametrize("response_format", ["json", "verbose_json", "vtt"])
 def test_a_failure_that_is_late_cuts_the_connection(bench: Bench, response_format: str) -> None:
     """Nobody may take an error for a transcription; the log line has the failure's status."""
-    bench.transcriber.error = Overloaded("Full.")
+    bench.transcriber.error = Overloaded(texts.NO_DISK)
     let_go(bench)
     with (
         serving(bench) as (port, _),
@@ -197,7 +198,7 @@ def test_openais_sdk_waits_and_reads(bench: Bench) -> None:
 
 def test_openais_sdk_reports_a_late_failure(bench: Bench) -> None:
     """As a connection error, never as an empty transcription."""
-    bench.transcriber.error = Overloaded("Full.")
+    bench.transcriber.error = Overloaded(texts.NO_DISK)
     let_go(bench)
     with (
         serving(bench) as (port, _),
@@ -235,7 +236,7 @@ def test_subtitles_for_the_web_begin_with_their_header(bench: Bench) -> None:
     assert cues == slow.text[8:].lstrip("\n")
 
 
-@pytest.mark.parametrize(("error", "status"), [(None, 200), (Overloaded("Full."), 503)])
+@pytest.mark.parametrize(("error", "status"), [(None, 200), (Overloaded(texts.NO_DISK), 503)])
 def test_subrip_waits_in_silence(bench: Bench, error: ServerError | None, status: int) -> None:
     """Nothing may stand before its first cue; so its failures always have a status."""
     bench.transcriber.error = error

@@ -24,6 +24,7 @@ from edge_bench import (
     serving,
 )
 
+from server import texts
 from server.errors import BadAudio, EngineError, InternalError, Overloaded, ServerError
 from server.types import Audio, Transcript
 
@@ -147,8 +148,8 @@ def sdk(port: int) -> openai.OpenAI:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (Overloaded("Full."), "Full."),
-        (EngineError("Broken."), "Broken."),
+        (Overloaded(texts.NO_DISK), texts.NO_DISK.en),
+        (EngineError("Broken."), texts.ENGINE_FAILED.en),
         (RuntimeError("secret"), "The server failed"),
     ],
 )
@@ -175,7 +176,7 @@ def test_a_failure_in_the_middle_is_an_event(
 
 def test_a_failure_before_the_first_event_has_its_own_status(port: int, bench: Bench) -> None:
     """A file that is no audio is a plain 400."""
-    bench.loader.error = BadAudio("No audio.", param="file")
+    bench.loader.error = BadAudio(texts.NOT_MEDIA, param="file")
     answer = ask(port)
 
     assert (400, "application/json") == (answer.status_code, answer.headers["content-type"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from edge_bench import FILE, TRANSCRIPT, Bench, build, error_of, post
 
+from server import texts
 from server.errors import (
     AudioTooLong,
     BadAudio,
@@ -68,11 +69,11 @@ def test_no_warning_no_header(bench: Bench) -> None:
 
 
 ERRORS: list[ServerError] = [
-    BadAudio("No audio.", param="file", reason="not_media"),
-    AudioTooLong("Too long.", param="file"),
+    BadAudio(texts.NOT_MEDIA, param="file", reason="not_media"),
+    AudioTooLong(texts.AUDIO_TOO_LONG.filled(max_seconds=5), param="file"),
     EngineError("The engine failed."),
-    Overloaded("Full.", retry_after=7),
-    DeadlineExceeded("Too slow."),
+    Overloaded(texts.NO_DISK, retry_after=7),
+    DeadlineExceeded(texts.DEADLINE_EXCEEDED),
     InternalError("Fault.", reason="bad_output"),
 ]
 

@@ -5,10 +5,11 @@ import signal
 
 import pytest
 
+from server import texts
 from server.audio import media_process, zygote
 from server.audio.loader_formats import CODECS, FORMATS
 from server.audio.media_process import Verdict
-from server.audio.refusals import FAULT, MESSAGES, SIGNALS, Refusals
+from server.audio.refusals import MESSAGES, SIGNALS, Refusals
 from server.errors import AudioTooLong, BadAudio, InternalError, ServerError
 
 REFUSALS = Refusals(max_audio_seconds=7_200.0, load_timeout=120.0)
@@ -83,7 +84,11 @@ def test_a_report_without_sense_is_a_fault_of_ours(report: str) -> None:
     """Whatever else a decoder says, the client hears one general sentence."""
     error = end(0, report)
 
-    assert (type(error), error.message, error.reason) == (InternalError, FAULT, "decoder_fault")
+    assert (type(error), error.message, error.reason) == (
+        InternalError,
+        texts.LOADER_FAILED.en,
+        "decoder_fault",
+    )
 
 
 @pytest.mark.parametrize("code", [1, zygote.EXIT_NO_SANDBOX, zygote.EXIT_NO_REPORT])
@@ -103,7 +108,11 @@ def test_a_full_spool_is_a_fault_of_ours() -> None:
     """The client hears nothing of disks."""
     error = end(0, '{"reason": "spool_full"}')
 
-    assert (error.status, error.message, error.reason) == (500, FAULT, "spool_full")
+    assert (error.status, error.message, error.reason) == (
+        500,
+        texts.LOADER_FAILED.en,
+        "spool_full",
+    )
 
 
 def test_the_longest_report_fits_its_message() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server import errors
+from server import errors, texts
 from server.errors import Draining, Overloaded, ServerError
 
 
@@ -48,9 +48,9 @@ def test_the_drawing_shows_every_error_with_its_status(error: type[ServerError])
 
 def test_an_error_keeps_what_the_client_is_told() -> None:
     """Message, field and when to come back; the reason is for the log."""
-    error = Overloaded("Full.", param="file", retry_after=5, reason="disk")
+    error = Overloaded(texts.NO_DISK, param="file", retry_after=5, reason="disk")
 
-    assert ("Full.", "file", 5, "disk") == (
+    assert (texts.NO_DISK.en, "file", 5, "disk") == (
         error.message,
         error.param,
         error.retry_after,
