@@ -13,9 +13,12 @@ MIN_SECONDS = 1.0
 """A shorter cue stays until here, if the next one does not need the screen."""
 PAUSE = 0.8
 """Seconds without a word that end a cue."""
-CLAUSE_ENDS = (".", "?", "!", ",", ";", ":", "…", "。", "？", "！", "、", "，")  # noqa: RUF001 - that is how they are written
-GOOD_FILL = 0.6
-"""From this share of its room a cue ends at the next punctuation."""
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")  # noqa: RUF001 - that is how they are written
+CLAUSE_ENDS = (",", ";", ":", "、", "，")  # noqa: RUF001 - that is how they are written
+MID_CLAUSE, MID_SENTENCE = 0.6, 0.15
+"""What it costs to end a cue there; a cue more costs 1."""
+UNEVEN = 0.3
+"""What an empty cue would cost; by the square of its free room, so that cues share evenly."""
 WIDE = 0x1100
 """From Hangul on, characters are about twice as wide as Latin ones."""
 
@@ -79,28 +82,53 @@ def _pieces(word: Word, max_chars: int) -> list[Word]:
 
 
 def _of_segment(words: Sequence[Word], limits: CueLimits) -> Iterator[Cue]:
-    current: list[Word] = []
+    run: list[Word] = []
     for word in words:
-        if current and _is_full(current, word, limits):
-            yield _cue(current, limits)
-            current = []
-        current.append(word)
-    if current:
-        yield _cue(current, limits)
+        if run and word.start - run[-1].end >= PAUSE:
+            yield from _of_run(run, limits)
+            run = []
+        run.append(word)
+    yield from _of_run(run, limits)
 
 
-def _is_full(current: Sequence[Word], following: Word, limits: CueLimits) -> bool:
-    """Whether the next word belongs into the next cue."""
-    last = current[-1]
-    if following.start - last.end >= PAUSE:
-        return True
-    if following.end - current[0].start > limits.max_seconds:
-        return True
-    if len(_lines([*current, following], limits.max_line_chars)) > limits.max_lines:
-        return True
+def _of_run(run: Sequence[Word], limits: CueLimits) -> Iterator[Cue]:
+    """Words without a pause as the cues of least cost: few, ending at clauses, about even."""
+    costs = [0.0]
+    starts = [0]
+    for end in range(1, len(run) + 1):
+        choices = []
+        for start in range(end - 1, -1, -1):
+            part = run[start:end]
+            if len(part) > 1 and not _fits(part, limits):
+                break
+            choices.append((costs[start] + _cost(part, limits, last=end == len(run)), start))
+        cost, start = min(choices)
+        costs.append(cost)
+        starts.append(start)
+    parts = []
+    end = len(run)
+    while end:
+        parts.append(run[starts[end] : end])
+        end = starts[end]
+    for part in reversed(parts):
+        yield _cue(part, limits)
+
+
+def _fits(words: Sequence[Word], limits: CueLimits) -> bool:
+    """Whether the words can be read on one screen, and are spoken while it is shown."""
+    if words[-1].end - words[0].start > limits.max_seconds:
+        return False
+    return len(_lines(words, limits.max_line_chars)) <= limits.max_lines
+
+
+def _cost(words: Sequence[Word], limits: CueLimits, *, last: bool) -> float:
+    text = words[-1].word.rstrip()
+    place = MID_SENTENCE if text.endswith(CLAUSE_ENDS) else MID_CLAUSE
+    if last or text.endswith(SENTENCE_ENDS):
+        place = 0.0
     room = limits.max_line_chars * limits.max_lines
-    filled = sum(_width(word.word) for word in current) >= GOOD_FILL * room
-    return filled and last.word.rstrip().endswith(CLAUSE_ENDS)
+    free = max(0.0, 1.0 - sum(_width(word.word) for word in words) / room)
+    return 1.0 + place + UNEVEN * free**2
 
 
 def _cue(words: Sequence[Word], limits: CueLimits) -> Cue:
