@@ -11,8 +11,8 @@ from pathlib import Path
 
 from engine_build.checkpoint import sha256_of
 from engine_build.compile import flags
-from engine_build.device import Device
 from engine_build.plan import Plan
+from server.engines.device import Device
 from server.engines.manifest import ADAPTER, NAME, BuiltFile, GateResult, Manifest
 
 Clock = Callable[[], datetime]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import numpy as np
@@ -26,6 +25,8 @@ from server.audio.loader import Loader, SandboxUnavailable
 from server.decoding.languages import LANGUAGES
 from server.decoding.tokenizer import Tokenizer
 from server.engines import ctranslate2
+from server.engines.choice import Choice, choose
+from server.errors import EngineError
 from server.http.listener import Listener, listen
 from server.http.models import Models
 from server.http.parts import AsgiApp
@@ -47,8 +48,6 @@ CLOSE_SECONDS = 1.0
 WATCH_SECONDS = 0.5
 """Between two looks at the engines."""
 
-WEIGHT_FILES = ("model.bin", "config.json", "tokenizer.json")
-
 LoadModel = Callable[[str], AnyTranscriber]
 """Blocking; runs in a thread."""
 
@@ -69,8 +68,9 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         settings, keyring = configure(environ)
         logs.configure(settings.log_level)
-        check_weights(settings)
-        return asyncio.run(serve(settings, keyring, lambda name: load_model(settings, name)))
+        chosen = choose_engines(settings)
+        load = partial(load_model, settings, chosen)
+        return asyncio.run(serve(settings, keyring, load, chosen))
     except ConfigError as error:
         for problem in error.problems:
             print(f"sussurro: {problem}", file=sys.stderr)  # noqa: T201 - for a person at a shell
@@ -113,24 +113,35 @@ def _unknown_languages(settings: Settings) -> list[str]:
     ]
 
 
-def check_weights(settings: Settings) -> None:
-    """Look for the models' files before anything is started.
+def choose_engines(settings: Settings) -> dict[str, Choice]:
+    """What serves each model here, checked byte by byte before anything is started.
 
     Raises:
-        ConfigError: with every model that lacks some.
+        ConfigError: with every model that nothing can serve.
     """
-    problems = [
-        f"no weights for `{name}` in {folder}: run `python -m ops weights get {name}`"
-        for name in settings.models
-        if not all((folder := _folder(settings, name)).joinpath(f).is_file() for f in WEIGHT_FILES)
-    ]
+    chosen: dict[str, Choice] = {}
+    problems = []
+    for name in settings.models:
+        try:
+            chosen[name] = choice = choose(
+                name,
+                settings.engine,
+                engines=settings.engines_dir.expanduser(),
+                weights=settings.weights_dir.expanduser() / name,
+            )
+        except EngineError as error:
+            problems.append(str(error))
+            continue
+        told = {"engine": choice.engine, "build": choice.build, "why": choice.why}
+        structlog.get_logger().info("engine_chosen", model=name, **told, detail=choice.detail)
     if problems:
         raise ConfigError(problems)
+    return chosen
 
 
-def load_model(settings: Settings, name: str) -> Transcriber:
+def load_model(settings: Settings, chosen: Mapping[str, Choice], name: str) -> Transcriber:
     """One model with its tokenizer, scheduler and engine; blocks for as long as loading takes."""
-    folder = _folder(settings, name)
+    folder = chosen[name].folder
     engine = ctranslate2.load(
         name,
         folder,
@@ -144,8 +155,15 @@ def load_model(settings: Settings, name: str) -> Transcriber:
     return Transcriber(Scheduler(engine), Tokenizer.load(folder / "tokenizer.json"))
 
 
-async def serve(settings: Settings, keyring: Keyring, load: LoadModel) -> int:
+async def serve(
+    settings: Settings,
+    keyring: Keyring,
+    load: LoadModel,
+    chosen: Mapping[str, Choice] | None = None,
+) -> int:
     """Start the parts around the models, and stop them again; the exit code.
+
+    `chosen` is told by `/readyz`.
 
     Raises:
         ConfigError: the sandbox that is asked for cannot be had.
@@ -166,7 +184,7 @@ async def serve(settings: Settings, keyring: Keyring, load: LoadModel) -> int:
     transcribers: dict[str, AnyTranscriber] = {}
     models = Models(settings.models, transcribers)
     admission = Admission(Bounds.of(settings))
-    readiness = Readiness(models, loader, admission)
+    readiness = Readiness(models, loader, admission, chosen)
     app = create_app(
         settings,
         keyring=keyring,
@@ -266,11 +284,6 @@ async def _in_daemon_thread(call: Callable[[], T]) -> T:
 
     threading.Thread(target=run, daemon=True, name="load").start()
     return await asyncio.wrap_future(outcome)
-
-
-def _folder(settings: Settings, name: str) -> Path:
-    """Where a model's weights lie."""
-    return settings.weights_dir.expanduser() / name
 
 
 def leave(code: int) -> NoReturn:

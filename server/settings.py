@@ -73,6 +73,15 @@ class Settings:
         Path("~/.cache/sussurro/weights"),
         description="Folder with one sub-folder a model, as `ops weights get` fills it.",
     )
+    engine: Literal["auto", "tensorrt_llm", "ctranslate2"] = Field(
+        "auto",
+        description="Engine of all models: `auto` takes TensorRT-LLM where a GPU and a matching "
+        "engine are there, else CTranslate2 on the CPU; `/readyz` says which and why.",
+    )
+    engines_dir: Path = Field(
+        Path("~/.cache/sussurro/engines"),
+        description="Folder of the engines and converted models that `ops engines` builds.",
+    )
     compute_type: Literal["int8", "int8_float32", "float32"] = Field(
         "int8", description="Arithmetic of the CPU engine."
     )

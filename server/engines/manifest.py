@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -24,10 +24,12 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[a-z0-9_]+(/[a-z0-9_]+)?\.[a-z]+$")]
 """Relative, at most one folder deep, without any way out."""
 
-_STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid")
+
+M = TypeVar("M")
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class BuiltFile:
     """One file of the engine."""
 
@@ -35,7 +37,7 @@ class BuiltFile:
     sha256: Sha256
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class GateResult:
     """What the gate measured: word error rates as fractions, the largest differences found."""
 
@@ -46,7 +48,7 @@ class GateResult:
     max_company_difference: float
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Manifest:
     """One engine, as it left the build.
 
@@ -99,9 +101,18 @@ def read(folder: Path) -> Manifest:
     Raises:
         EngineError: there is none, or it is not one of ours.
     """
+    return read_as(ADAPTER, folder)
+
+
+def read_as(adapter: TypeAdapter[M], folder: Path) -> M:
+    """The manifest in a folder, in the form of `adapter`.
+
+    Raises:
+        EngineError: there is none, or it has another form.
+    """
     try:
-        return ADAPTER.validate_json((folder / NAME).read_bytes())
-    except FileNotFoundError as error:
+        return adapter.validate_json((folder / NAME).read_bytes())
+    except OSError as error:
         raise EngineError(f"The engine has no {NAME}; it was not built by engine_build.") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -141,18 +152,18 @@ def differences(folder: Path, manifest: Manifest, running: Running) -> Iterator[
         built, here = manifest.versions.get(package), running.versions.get(package)
         if built != here:
             yield f"built with {package} {built}, here is {here}"
-    yield from _unlisted(folder, manifest)
-    for name, file in sorted(manifest.files.items()):
-        if problem := _problem(folder / name, file):
-            yield f"{name} {problem}"
+    yield from file_differences(folder, manifest.files)
 
 
-def _unlisted(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """What lies in the folder and is not in the manifest."""
+def file_differences(folder: Path, files: Mapping[str, BuiltFile]) -> Iterator[str]:
+    """How the folder's files differ from those that were built; reads every byte."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name != NAME and name not in manifest.files:
+        if not path.is_dir() and name != NAME and name not in files:
             yield f"{name} is not in the manifest"
+    for name, file in sorted(files.items()):
+        if problem := _problem(folder / name, file):
+            yield f"{name} {problem}"
 
 
 def _problem(path: Path, file: BuiltFile) -> str | None:

@@ -5,10 +5,12 @@ Must not know: how to make it well. No probe needs a key, none says more than it
 """
 
 import asyncio
+from collections.abc import Mapping
 
 import falcon.asgi
 
 from server import __version__, texts
+from server.engines.choice import Choice
 from server.errors import Draining, NotReady
 from server.http.models import Models
 from server.http.parts import Admission, AudioLoader
@@ -28,7 +30,18 @@ LINKS = {
 class Readiness:
     """Whether work may be sent here."""
 
-    def __init__(self, models: Models, loader: AudioLoader, admission: Admission) -> None:
+    def __init__(
+        self,
+        models: Models,
+        loader: AudioLoader,
+        admission: Admission,
+        chosen: Mapping[str, Choice] | None = None,
+    ) -> None:
+        self.engines = {
+            model: {"engine": choice.engine, "build": choice.build, "why": choice.why}
+            for model, choice in (chosen or {}).items()
+        }
+        """Which engine serves each model, and why; nothing that is secret."""
         self._models = models
         self._loader = loader
         self._admission = admission
@@ -93,8 +106,8 @@ class Ready:
         self._readiness = readiness
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Yes, or why not."""
+        """Yes, with what serves; or why not."""
         await self._readiness.check()
-        resp.media = {"status": "ok"}
+        resp.media = {"status": "ok", "engines": self._readiness.engines}
 
     on_head = on_get

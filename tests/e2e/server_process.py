@@ -39,6 +39,7 @@ class Process:
                     "SUSSURRO_PORT": "0",
                     "SUSSURRO_SANDBOX": "available",
                     "SUSSURRO_SPOOL_DIR": str(folder),
+                    "SUSSURRO_ENGINES_DIR": str(folder / "engines"),
                     **environ,
                 },
                 stdout=out,

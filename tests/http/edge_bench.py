@@ -24,6 +24,7 @@ from server.access.keys import Keyring, new_key
 from server.admission import Admission, Bounds
 from server.app import create_app
 from server.engines.base import EngineInfo, EngineStats
+from server.engines.choice import Choice
 from server.http.listener import Listener, listen
 from server.http.middleware import Edge
 from server.http.models import Models
@@ -183,7 +184,12 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
     transcribers: dict[str, Any] = {"base": transcriber}
     models = Models(settings.models, transcribers)
     admission = Admission(Bounds.of(settings))
-    readiness = Readiness(models, loader, admission)
+    readiness = Readiness(
+        models,
+        loader,
+        admission,
+        {"base": Choice("ctranslate2", Path("/nowhere"), "weights", "no GPU", "no nvidia-smi")},
+    )
     app = create_app(
         settings,
         keyring=Keyring.parse(records, today=lambda: date(2026, 1, 1)),

@@ -160,8 +160,9 @@ def test_a_query_is_ignored_whatever_it_holds(bench: Bench) -> None:
 
 
 def test_ready_when_all_is_well(bench: Bench) -> None:
-    """The probe that a proxy asks."""
-    assert (200, {"status": "ok"}) == (
+    """The probe that a proxy asks; it says what serves, and no path."""
+    serving = {"engine": "ctranslate2", "build": "weights", "why": "no GPU"}
+    assert (200, {"status": "ok", "engines": {"base": serving}}) == (
         (response := bench.request("GET", "/readyz")).status_code,
         response.json(),
     )

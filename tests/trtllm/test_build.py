@@ -44,7 +44,7 @@ def gpu_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A machine with an L40 and TensorRT-LLM, as far as programs and versions go."""
-    program("nvidia-smi", "#!/bin/sh\necho 'NVIDIA L40, 8.9, 580.82.07'\n")
+    program("nvidia-smi", "#!/bin/sh\necho 'NVIDIA L40, 8.9, 580.82.07, 46068'\n")
     trtllm_build()
     known = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: VERSIONS.get(name) or known(name))

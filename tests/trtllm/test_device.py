@@ -4,19 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from engine_build.device import Device, check_device, find_device, installed_versions
+from engine_build.device import check_device, installed_versions
 from engine_build.errors import CompileError, NoGpu
 from engine_build.gpus import GPUS
+from server.engines.device import Device, find_devices
 
 Program = Callable[[str, str], Path]
-L40 = "#!/bin/sh\necho 'NVIDIA L40, 8.9, 580.82.07'\necho 'NVIDIA A10, 8.6, 580.82.07'\n"
+L40 = """#!/bin/sh
+echo 'NVIDIA L40, 8.9, 580.82.07, 46068'
+echo 'NVIDIA A10, 8.6, 580.82.07, 22731'
+"""
 
 
-def test_the_first_card_is_found(program: Program) -> None:
-    """Name, compute capability and driver, as nvidia-smi prints them."""
+def test_the_cards_are_found(program: Program) -> None:
+    """All that nvidia-smi prints of each; the first is the one to build for."""
     program("nvidia-smi", L40)
-    assert Device("NVIDIA L40", "8.9", "580.82.07") == find_device()
-    assert find_device() == check_device(GPUS["l40"])
+    first, second = find_devices()
+    assert Device("NVIDIA L40", "8.9", "580.82.07", 46_068) == first
+    assert "NVIDIA A10" == second.name
+    assert first == check_device(GPUS["l40"])
 
 
 @pytest.mark.parametrize(
@@ -26,8 +32,11 @@ def test_the_first_card_is_found(program: Program) -> None:
         ("echo 'No devices were found'; exit 6", "sees no GPU: No devices were found"),
         ("echo 'NVIDIA-SMI has failed' >&2; exit 9", "sees no GPU: NVIDIA-SMI has failed"),
         ("echo 'NVIDIA L40'", "sees no GPU: NVIDIA L40"),
-        ("echo 'NVIDIA A10, 8.6, 580.1'", "has NVIDIA A10; an engine for l40 is compiled on"),
-        ("echo 'NVIDIA L40, 9.0, 580.1'", "says compute capability 9.0, planned is 8.9"),
+        (
+            "echo 'NVIDIA A10, 8.6, 580.1, 22731'",
+            "has NVIDIA A10; an engine for l40 is compiled on",
+        ),
+        ("echo 'NVIDIA L40, 9.0, 580.1, 46068'", "says compute capability 9.0, planned is 8.9"),
     ],
 )
 def test_any_other_answer_is_refused(program: Program, script: str, reason: str) -> None:

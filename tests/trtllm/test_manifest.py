@@ -9,10 +9,10 @@ import pytest
 from random_whisper import TINY
 
 from engine_build import manifest as writing
-from engine_build.device import Device
 from engine_build.gpus import GPUS
 from engine_build.plan import make_plan
 from server.engines import manifest as reading
+from server.engines.device import Device
 from server.engines.manifest import GateResult, Running
 from server.errors import EngineError
 
@@ -38,7 +38,7 @@ def publish(folder: Path, gate: GateResult | None) -> None:
     writing.write(
         folder,
         make_plan("large-v3", GPUS["l40"], TINY),
-        Device("NVIDIA L40", "8.9", "580.82.07"),
+        Device("NVIDIA L40", "8.9", "580.82.07", 46_068),
         versions=VERSIONS,
         weights_sha256="ab" * 32,
         gate=gate,
