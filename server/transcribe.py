@@ -16,7 +16,7 @@ from typing import Any
 from server import texts
 from server.audio.windows import cut, levels
 from server.decoding.guard import MIN_VOICE
-from server.decoding.language_choice import CERTAIN, SURE, elect, restrict
+from server.decoding.language_choice import CERTAIN, decide, elect, restrict
 from server.decoding.prompt import encode_prompt
 from server.decoding.tokenizer import Tokenizer
 from server.engines.base import Engine
@@ -127,24 +127,27 @@ class Transcriber:
     async def _detect_language(self, job: Job, spans: Sequence[SpeechSegment]) -> str:
         """The vote of up to three windows spread over the recording; one is enough if certain.
 
-        A window without any voice has no say: what a model takes noise for is chance.
+        A window in which the detector hears a voice goes before all others: of noise and music
+        a model may be certain too. The others are asked where no window has a voice, for the
+        detector is deaf to some speakers.
         """
-        default = job.options.default_language or "en"
-        votes = []
-        for start, end in _places_to_vote(spans):
+        places = _places_to_vote(spans)
+        voiced, unvoiced = [], []
+        for start, end in places:
             window = await self._windows.window(job, start, end)
             detection = await self._windows.detect_language(job, window)
             vote = restrict(detection.language_probs, job.options.languages)
-            if max(vote.values()) > CERTAIN:
-                return elect([vote])[0]
+            certain = max(vote.values()) > CERTAIN
             at = window.time_offset
-            if await self._windows.voiced(job, at, at + window.duration) >= MIN_VOICE:
-                votes.append(vote)
-        if not votes:
-            return default
-        language, probability = elect(votes)
-        unsure = probability < SURE and job.options.default_language
-        return default if unsure else language
+            if certain and len(places) == 1:
+                return elect([vote])[0]
+            if await self._windows.voiced(job, at, at + window.duration) < MIN_VOICE:
+                unvoiced.append(vote)
+            elif certain:
+                return elect([vote])[0]
+            else:
+                voiced.append(vote)
+        return decide(voiced, unvoiced, job.options.default_language)
 
 
 def _places_to_vote(spans: Sequence[SpeechSegment]) -> list[tuple[int, int]]:

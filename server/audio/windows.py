@@ -26,8 +26,9 @@ CANDIDATE_FRAMES = 20
 QUIET = 0.4
 """A place is quiet below this share of the way from the local floor to the local speech level."""
 
-SILENCE_DB = -70.0
-"""Nothing audible: 16-bit audio ends at -90 dB."""
+SILENCE_DB = -89.0
+"""Nothing to hear: the last bit of 16-bit audio, alone, is at -90 dB. A voice is understood
+down to -85 dB, for the features are relative to the loudest sound."""
 
 SHORT_FRAMES = 8 * FRAMES_PER_SECOND
 """A span below this has little context for the model."""

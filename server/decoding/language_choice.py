@@ -35,6 +35,23 @@ def elect(votes: Sequence[LanguageProbs]) -> tuple[str, float]:
     return best, means[best]
 
 
+def decide(
+    voiced: Sequence[LanguageProbs], unvoiced: Sequence[LanguageProbs], default: str | None
+) -> str:
+    """The recording's language by the votes of windows with a voice, else by the others'.
+
+    Where the vote is a guess it is the default; English where there is none and no vote counts.
+    """
+    if voiced:
+        language, probability = elect(voiced)
+        return default if default and probability < SURE else language
+    if unvoiced:
+        language, probability = elect(unvoiced)
+        if probability >= (CERTAIN if default else SURE):
+            return language
+    return default or "en"
+
+
 def language_of_window(probs: LanguageProbs, main: str, duration: float) -> str:
     """The recording's language, unless this window clearly speaks another."""
     best = max(probs, key=lambda code: probs[code])

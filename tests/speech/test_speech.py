@@ -105,6 +105,17 @@ def test_quiet_noisy_and_telephone_voices_stay(
         assert error_rate(clip.text, transcribe(pcm, language="pt").text) <= 0.1
 
 
+def test_a_voice_at_the_edge_of_16_bits_is_heard(
+    clips: dict[str, Clip], transcribe: Transcribe
+) -> None:
+    """At -78 dBFS a voice is a few steps of the last bits, and still understood."""
+    clip = clips["en-river"]
+    voice = clip.pcm.astype(np.float64)
+    soft = np.round(voice * 10 ** (-78 / 20) * 32_768 / voice.std()).astype(np.int16)
+    assert np.abs(soft).max() < 64
+    assert error_rate(clip.text, transcribe(soft, language="en").text) <= 0.1
+
+
 def test_a_recording_that_changes_its_language_keeps_all_of_it(
     clips: dict[str, Clip], transcribe: Transcribe
 ) -> None:

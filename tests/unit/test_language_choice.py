@@ -1,6 +1,6 @@
 import pytest
 
-from server.decoding.language_choice import elect, language_of_window, restrict
+from server.decoding.language_choice import decide, elect, language_of_window, restrict
 
 
 def test_an_allow_list_shares_out_what_is_left() -> None:
@@ -31,3 +31,26 @@ def test_a_window_switches_only_clearly(
 ) -> None:
     """Another language needs to be likely, the recording's own unlikely, and time."""
     assert expected == language_of_window(probs, "pt", duration)
+
+
+@pytest.mark.parametrize(
+    ("voiced", "unvoiced", "default", "expected"),
+    [
+        ([{"pt": 0.6}], [{"en": 0.99}], None, "pt"),
+        ([{"pt": 0.4, "es": 0.3}], [], "en", "en"),
+        ([{"pt": 0.4, "es": 0.3}], [], None, "pt"),
+        ([], [{"pt": 0.6}], None, "pt"),
+        ([], [{"pt": 0.6}], "es", "es"),
+        ([], [{"pt": 0.95}], "es", "pt"),
+        ([], [{"nn": 0.3}], None, "en"),
+        ([], [], "pt", "pt"),
+    ],
+)
+def test_a_voice_is_heard_before_what_may_be_music(
+    voiced: list[dict[str, float]],
+    unvoiced: list[dict[str, float]],
+    default: str | None,
+    expected: str,
+) -> None:
+    """Windows without a voice count where there are no others, and against a default if certain."""
+    assert expected == decide(voiced, unvoiced, default)

@@ -202,6 +202,20 @@ def test_unsure_windows_vote_on_the_language() -> None:
     assert "pt" == transcript.language
 
 
+def test_music_in_front_does_not_choose_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certain first window in which nobody speaks leaves the vote to the others."""
+    seconds = iter([0.0, 20.0])
+    monkeypatch.setattr("server.window_decoder.voiced_seconds", lambda _: next(seconds, 20.0))
+    votes = iter([{"en": 0.97}, {"pt": 0.95}])
+    transcript, _ = _run(
+        lambda _: _says(FULL),
+        _sound(140.0, (28.0, 56.0, 84.0, 112.0)),
+        TranscriptionOptions(),
+        language_probs=lambda _: next(votes, {"pt": 0.9}),
+    )
+    assert "pt" == transcript.language
+
+
 def test_a_window_without_voice_has_no_vote(voice: Callable[[float], None]) -> None:
     """With none left the default is taken."""
     voice(0.0)
