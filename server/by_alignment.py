@@ -18,7 +18,7 @@ from server.decoding.timing import Timing, in_order, shorten_after_pause, tidy
 from server.decoding.tokenizer import TIME_PRECISION, Tokenizer
 from server.types import SAMPLE_RATE, DecodingResult, Segment, Window
 from server.window_decoder import HOP, Job, WindowDecoder
-from server.window_rest import MIN_STEP, Context, Found, segment_of, unheard
+from server.window_rest import MIN_STEP, Context, Found, segment_of, text_tokens, unheard
 
 MAX_WORD = 1.5
 """Seconds: what an alignment gives a word beyond this, and beyond twice the typical, is a pause."""
@@ -102,7 +102,13 @@ class ByAlignment:
         tokens = (first, *(token for _, run in runs for token in run), last)
         text = self._tokenizer.decode(tokens)
         segment = segment_of(window, result, (start, end), text, tokens)
-        return replace(segment, words=in_order(words, segment.start, segment.end))
+        return replace(
+            segment,
+            words=in_order(words, segment.start, segment.end),
+            text_tokens=text_tokens(
+                tokens, [prob for word in words for prob in word.token_probs], self._tokenizer
+            ),
+        )
 
 
 def _leave_pauses(words: Sequence[Timing], typical: float) -> None:

@@ -14,7 +14,15 @@ from server.decoding.timing import Timing, add_words, tidy
 from server.decoding.tokenizer import Tokenizer
 from server.types import SAMPLE_RATE, DecodingResult, Segment, Window
 from server.window_decoder import Job, WindowDecoder
-from server.window_rest import MIN_STEP, Context, Found, next_start, segment_of, unheard
+from server.window_rest import (
+    MIN_STEP,
+    Context,
+    Found,
+    next_start,
+    segment_of,
+    text_tokens,
+    unheard,
+)
 
 
 class ByTimestamps:
@@ -51,10 +59,23 @@ class ByTimestamps:
             return Found(segments, [], stop, result.temperature)
         placed = await self._windows.place_words(job, window, tokens, result)
         words, typical = tidy([replace(each) for each in placed], window.time_offset)
+        if placed:
+            probs = [prob for word in placed for prob in word.token_probs]
+            segments = self._with_text_tokens(segments, probs)
         left = unheard(job, window, words, typical, stop) if spoken else []
         if job.options.word_timestamps:
             segments = self._with_words(segments, placed, window, context)
         return Found(segments, left, stop, result.temperature)
+
+    def _with_text_tokens(self, segments: list[Segment], probs: list[float]) -> list[Segment]:
+        """Each segment with its share of the window's probabilities."""
+        finished = []
+        for segment in segments:
+            count = sum(token < self._tokenizer.eot for token in segment.tokens)
+            told = text_tokens(segment.tokens, probs[:count], self._tokenizer)
+            finished.append(replace(segment, text_tokens=told))
+            probs = probs[count:]
+        return finished
 
     def _with_words(
         self, segments: list[Segment], placed: list[Timing], window: Window, context: Context

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from server.cues import Cue, CueLimits, cues
 from server.decoding.languages import LANGUAGES
+from server.logprobs import logprobs
 from server.types import Segment, Transcript
 
 ResponseFormat: TypeAlias = Literal["json", "text", "srt", "verbose_json", "vtt"]
@@ -34,23 +35,28 @@ class Body(NamedTuple):
     content_type: str
 
 
-def render(
+def render(  # noqa: PLR0913 - what some formats ask besides, by name
     transcript: Transcript,
     response_format: ResponseFormat,
     granularities: frozenset[Granularity] = frozenset({"segment"}),
     *,
     cue_limits: CueLimits = DEFAULT_LIMITS,
     show_dropped: bool = False,
+    show_logprobs: bool = False,
 ) -> Body:
     """The body of an answer.
 
-    `granularities` and `show_dropped` matter to `verbose_json` alone, `cue_limits` to subtitles.
+    `granularities` and `show_dropped` matter to `verbose_json` alone, `show_logprobs` to `json`,
+    `cue_limits` to subtitles.
 
     Subtitles in srt are sent as text/plain, as OpenAI does: `application/x-subrip` is not
     registered, and generic clients take it for binary data. `text/vtt` is registered.
     """
     if response_format == "json":
-        return _json(_brief(transcript))
+        body = _brief(transcript)
+        if show_logprobs:
+            body["logprobs"] = logprobs(transcript.segments)
+        return _json(body)
     if response_format == "verbose_json":
         body = _verbose(transcript, granularities)
         if show_dropped:

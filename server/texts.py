@@ -167,21 +167,25 @@ NEEDS_VERBOSE = Text(
     "`{name}` needs `response_format=verbose_json`. Use that format, or leave the field out.",
     "`{name}` exige `response_format=verbose_json`. Use esse formato, ou omita o campo.",
 )
+VAD_NEEDS_FAST = Text(
+    "`chunking_strategy` server_vad needs `mode=fast`: in accurate mode a recording is not cut. "
+    "Use that mode, or leave the field out.",
+    "`chunking_strategy` server_vad exige `mode=fast`: no modo accurate a gravação não é cortada. "
+    "Use esse modo, ou omita o campo.",
+)
+LOGPROBS_NEED_JSON = Text(
+    "`include` with logprobs needs a transcription with `response_format=json`, streamed or not. "
+    "Use that format, or leave the field out.",
+    "`include` com logprobs exige uma transcrição com `response_format=json`, com ou sem stream. "
+    "Use esse formato, ou omita o campo.",
+)
+ONE_OF_TWO = Text(
+    "`{name}` and `{other}` say the same thing. Send one of them.",
+    "`{name}` e `{other}` dizem a mesma coisa. Envie um dos dois.",
+)
 NO_SPEAKERS = Text(
     "`{name}`: this server does not tell speakers apart. Leave the field out.",
     "`{name}`: este servidor não distingue falantes. Omita o campo.",
-)
-NO_LOGPROBS = Text(
-    "`{name}`: log probabilities are not supported. Leave the field out.",
-    "`{name}`: probabilidades logarítmicas não são oferecidas. Omita o campo.",
-)
-NO_LANGUAGES = Text(
-    "`{name}`: a list of languages is not supported. Use `language`.",
-    "`{name}`: uma lista de idiomas não é aceita. Use `language`.",
-)
-NO_KEYWORDS = Text(
-    "`{name}`: keywords are not supported. Put them into `prompt`.",
-    "`{name}`: palavras-chave não são aceitas. Coloque-as em `prompt`.",
 )
 NO_DIARIZED_JSON = Text(
     "`diarized_json`: this server does not tell speakers apart. Use json, text, srt, verbose_json "
@@ -197,6 +201,13 @@ NUMBER_BETWEEN = Text("a number from {least:g} to {most:g}", "um número de {lea
 NUMBER_ABOVE = Text(
     "a number above {least:g}, up to {most:g}",
     "um número acima de {least:g}, até {most:g}",
+)
+
+CHUNKING = Text(
+    "auto, or an object: `type` server_vad, `threshold` 0 to 1, `prefix_padding_ms` and "
+    "`silence_duration_ms` 0 to 10000, as chunking_strategy[type]=server_vad or as JSON",
+    "auto, ou um objeto: `type` server_vad, `threshold` de 0 a 1, `prefix_padding_ms` e "
+    "`silence_duration_ms` de 0 a 10000, como chunking_strategy[type]=server_vad ou em JSON",
 )
 
 # The recording.

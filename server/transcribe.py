@@ -13,8 +13,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from server import texts
-from server.audio.windows import cut, levels
+from server.audio.vad import places_without_voice, voice_probabilities
+from server.audio.windows import Decibels, cut, levels
 from server.decoding.guard import MIN_VOICE
 from server.decoding.language_choice import CERTAIN, decide, elect, restrict
 from server.decoding.prompt import encode_prompt
@@ -25,10 +28,12 @@ from server.scheduler import Scheduler, Turn
 from server.segment_order import SegmentOrder
 from server.span_decoder import N_SAMPLES, SpanDecoder
 from server.types import (
+    SAMPLE_RATE,
     Audio,
     OnProgress,
     OnSegments,
     Segment,
+    ServerVad,
     SpeechSegment,
     Transcript,
     TranscriptionOptions,
@@ -37,6 +42,10 @@ from server.window_decoder import Job, WindowDecoder
 
 MAX_VOTES = 3
 """Windows whose language is looked at before the first one is decoded."""
+
+
+MINUTE = 60 * SAMPLE_RATE
+"""A whole number of the voice detector's chunks."""
 
 
 def _ignore(_audio_s: float) -> None:
@@ -100,9 +109,7 @@ class Transcriber:
         on_segments: OnSegments | None,
     ) -> Transcript:
         level = await asyncio.to_thread(levels, audio.pcm)
-        spans = [SpeechSegment(0, len(audio.pcm))]
-        if options.mode == "fast":
-            spans = await asyncio.to_thread(cut, level, len(audio.pcm))
+        spans = await _cut(audio, level, options)
         job = Job(audio, level, options, turn, on_progress)
         spans = [span for span in spans if not job.is_silent(span.start, span.end)]
         job.language = options.language or await self._detect_language(job, spans)
@@ -148,6 +155,23 @@ class Transcriber:
             else:
                 voiced.append(vote)
         return decide(voiced, unvoiced, job.options.default_language)
+
+
+async def _cut(audio: Audio, level: Decibels, options: TranscriptionOptions) -> list[SpeechSegment]:
+    """The spans that are decoded side by side; the whole recording where context goes on."""
+    if options.mode != "fast":
+        return [SpeechSegment(0, len(audio.pcm))]
+    places = None
+    if options.server_vad is not None:
+        places = await _places_without_voice(audio, options.server_vad)
+    return await asyncio.to_thread(cut, level, len(audio.pcm), places)
+
+
+async def _places_without_voice(audio: Audio, vad: ServerVad) -> list[int]:
+    """Where the voice detector lets a recording be cut; heard minute by minute, to be cancelled."""
+    minutes = [audio.pcm[at : at + MINUTE] for at in range(0, len(audio.pcm), MINUTE)]
+    heard = [await asyncio.to_thread(voice_probabilities, minute) for minute in minutes]
+    return places_without_voice(np.concatenate(heard), vad) if heard else []
 
 
 def _places_to_vote(spans: Sequence[SpeechSegment]) -> list[tuple[int, int]]:

@@ -94,13 +94,26 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerVad:
+    """OpenAI's voice detector, as a caller may set it; names and defaults are OpenAI's.
+
+    A stretch is voice where it is at least `threshold` likely to be; a silence counts from
+    `silence_duration_ms` on, and a cut leaves `prefix_padding_ms` before the voice.
+    """
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionOptions:
     """What a caller may ask of a transcription; names and defaults are openai-whisper's.
 
     `temperatures` is the fallback ladder: the first one is tried, the next only on failure.
     `language` is a Whisper code, None to detect it: among `languages` if there are any, and
     `default_language` where detection is a guess. `hotwords` go before every window, `prompt`
-    before the first one.
+    before the first one. With `server_vad` a recording is cut where no voice is heard.
     """
 
     task: Task = "transcribe"
@@ -120,6 +133,7 @@ class TranscriptionOptions:
     logprob_threshold: float = -1.0
     no_speech_threshold: float = 0.6
     max_initial_timestamp: float = 1.0
+    server_vad: ServerVad | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +265,23 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class TextToken:
+    """One token of a text: its UTF-8 bytes (a character may be cut), and how likely it was.
+
+    `probability` is the alignment's: of this token among all text tokens, given the audio and the
+    window's tokens before it, without prompt, temperature or suppressed tokens.
+    """
+
+    data: bytes
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """OpenAI's ten fields in OpenAI's order, and the words where they were asked for.
 
-    `seek` is the window's start in 10 ms frames; `start` and `end` are seconds.
+    `seek` is the window's start in 10 ms frames; `start` and `end` are seconds. `text_tokens` are
+    those of `tokens` that are text; a translation has none, for nothing aligns it.
     """
 
     id: int
@@ -268,6 +295,7 @@ class Segment:
     compression_ratio: float
     no_speech_prob: float
     words: tuple[Word, ...] = ()
+    text_tokens: tuple[TextToken, ...] = ()
 
 
 OnSegments: TypeAlias = Callable[[Sequence[Segment]], None]

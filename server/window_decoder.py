@@ -37,6 +37,7 @@ from server.types import (
     GenerationResult,
     LanguageDetection,
     OnProgress,
+    ServerVad,
     TranscriptionOptions,
     TranscriptionStats,
     Window,
@@ -114,7 +115,9 @@ class WindowDecoder:
     async def voiced(self, job: Job, start: float, end: float) -> float:
         """Seconds of voice between two seconds of the recording."""
         first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
-        return await asyncio.to_thread(voiced_seconds, job.audio.pcm[max(0, first) : last])
+        vad = job.options.server_vad or ServerVad()
+        pcm = job.audio.pcm[max(0, first) : last]
+        return await asyncio.to_thread(voiced_seconds, pcm, vad.threshold)
 
     async def detect_language(self, job: Job, window: Window) -> LanguageDetection:
         """Probability of each language; the encoder's output is kept for `decode`."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from server.audio.windows import is_as_loud
 from server.decoding.timing import Timing
-from server.types import SAMPLE_RATE, DecodingResult, Segment, SpeechSegment, Window
+from server.decoding.tokenizer import Tokenizer
+from server.types import SAMPLE_RATE, DecodingResult, Segment, SpeechSegment, TextToken, Window
 from server.window_decoder import HOP, Job
 
 MIN_REST = 2 * SAMPLE_RATE
@@ -60,6 +61,18 @@ def segment_of(
         avg_logprob=result.avg_logprob,
         compression_ratio=result.compression_ratio,
         no_speech_prob=result.no_speech_prob,
+    )
+
+
+def text_tokens(
+    tokens: Sequence[int], probs: Sequence[float], tokenizer: Tokenizer
+) -> tuple[TextToken, ...]:
+    """The text among a segment's tokens, each with its probability, in order."""
+    text = [token for token in tokens if token < tokenizer.eot]
+    assert len(text) == len(probs), "This is a bug: a token without its probability."
+    return tuple(
+        TextToken(tokenizer.decode_bytes([token]), prob)
+        for token, prob in zip(text, probs, strict=True)
     )
 
 

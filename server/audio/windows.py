@@ -6,6 +6,7 @@ recording from its first sample to its last. (A voice detector that deletes audi
 and quiet speakers whole.)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -62,7 +63,9 @@ def is_as_loud(rest: Decibels, heard: Decibels) -> bool:
     return bool(np.percentile(rest, 80) > np.percentile(heard, 80) - 12.0)
 
 
-def cut(level: Decibels, n_samples: int) -> list[SpeechSegment]:
+def cut(
+    level: Decibels, n_samples: int, places: Sequence[int] | None = None
+) -> list[SpeechSegment]:
     """Cut a recording at quiet places into spans of at most 30 s where it has such places.
 
     A span is longer only where speech goes on for more than 30 s without a pause; whoever
@@ -71,12 +74,17 @@ def cut(level: Decibels, n_samples: int) -> list[SpeechSegment]:
     Args:
         level: the recording's levels, as `levels` gives them.
         n_samples: its length; the last span ends exactly there.
+        places: samples where it may be cut, in order; None for wherever it is quiet.
 
     Returns: spans in order, without gap or overlap, from 0 to `n_samples`.
     """
     if len(level) <= MAX_SPAN_FRAMES:
         return [SpeechSegment(0, n_samples)] if n_samples else []
-    candidates = _candidates(level)
+    if places is None:
+        candidates = _candidates(level)
+    else:
+        at = np.array(places, dtype=np.int64) // HOP
+        candidates = _Candidates(at, np.zeros(len(at), dtype=np.float32))
     frames = [0, *_best_cuts(candidates, len(level)), len(level)]
     edges = [frame * HOP for frame in frames[:-1]] + [n_samples]
     return [SpeechSegment(start, end) for start, end in pairwise(edges)]

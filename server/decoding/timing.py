@@ -29,13 +29,17 @@ MAX_MEDIAN = 0.7
 
 @dataclass(slots=True)
 class Timing:
-    """One word in the making: seconds from the window's start, and how many tokens it has."""
+    """One word in the making: seconds from the window's start, and how many tokens it has.
+
+    `probability` is the mean of `token_probs`, or was, before punctuation came to the word.
+    """
 
     word: str
     n_tokens: int
     start: float
     end: float
     probability: float
+    token_probs: tuple[float, ...] = ()
 
 
 def place_words(
@@ -57,7 +61,7 @@ def place_words(
         probs = alignment.text_token_probs[first : first + len(run)]
         probability = sum(probs) / len(probs) if probs else 0.0
         last = first + len(run)
-        timings.append(Timing(word, len(run), onsets[first], onsets[last], probability))
+        timings.append(Timing(word, len(run), onsets[first], onsets[last], probability, probs))
         first = last
     return timings
 
@@ -88,6 +92,7 @@ def merge_punctuation(timings: Sequence[Timing]) -> list[Timing]:
         if opens and merged:
             merged[-1].word = each.word + merged[-1].word
             merged[-1].n_tokens += each.n_tokens
+            merged[-1].token_probs = each.token_probs + merged[-1].token_probs
         else:
             merged.append(replace(each))
     merged.reverse()
@@ -97,6 +102,7 @@ def merge_punctuation(timings: Sequence[Timing]) -> list[Timing]:
         if closes and joined and not joined[-1].word.endswith(" "):
             joined[-1].word += each.word
             joined[-1].n_tokens += each.n_tokens
+            joined[-1].token_probs += each.token_probs
         else:
             joined.append(each)
     return joined

@@ -13,6 +13,7 @@ from server.cues import CueLimits
 from server.http import events
 from server.http.early import Early, early
 from server.http.options import Wanted
+from server.logprobs import LogprobDeltas
 from server.types import OnSegments, Segment, Transcript
 
 
@@ -41,18 +42,22 @@ class Bodies:
         """What to do with segments as they come: events, or the beginning of a text."""
         if not wanted.stream and wanted.response_format != "text":
             return None
-        deltas = events.TextDeltas()
+        deltas, tokens = events.TextDeltas(), LogprobDeltas()
 
         def tell(segments: Sequence[Segment]) -> None:
-            if text := deltas.add(segments):
-                push(events.delta(text) if wanted.stream else text.encode())
+            text = deltas.add(segments)
+            told = tokens.add(segments) if wanted.logprobs else None
+            if text:
+                push(events.delta(text, told) if wanted.stream else text.encode())
 
         return tell
 
     async def render(self, transcript: Transcript, wanted: Wanted) -> formats.Body:
         """The answer, or its last event."""
         if wanted.stream:
-            return formats.Body(events.done(transcript), events.CONTENT_TYPE)
+            return formats.Body(
+                events.done(transcript, show_logprobs=wanted.logprobs), events.CONTENT_TYPE
+            )
         return await asyncio.to_thread(
             formats.render,
             transcript,
@@ -60,4 +65,5 @@ class Bodies:
             wanted.granularities,
             cue_limits=self.cue_limits,
             show_dropped=wanted.show_dropped,
+            show_logprobs=wanted.logprobs,
         )

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.logprobs import logprobs
 from server.types import Segment, Transcript
 
 CONTENT_TYPE = "text/event-stream"
@@ -43,12 +44,13 @@ def event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
-def delta(text: str) -> bytes:
-    """More of the text."""
-    return _event({"type": "transcript.text.delta", "delta": text})
+def delta(text: str, tokens: Sequence[Mapping[str, Any]] | None = None) -> bytes:
+    """More of the text; and its tokens, where they were asked for."""
+    more = {} if tokens is None else {"logprobs": tokens}
+    return _event({"type": "transcript.text.delta", "delta": text, **more})
 
 
-def done(transcript: Transcript) -> bytes:
+def done(transcript: Transcript, *, show_logprobs: bool = False) -> bytes:
     """The last event: the whole text."""
     heard = math.ceil(transcript.duration * AUDIO_TOKENS_PER_SECOND)
     written = sum(len(segment.tokens) for segment in transcript.segments)
@@ -60,7 +62,8 @@ def done(transcript: Transcript) -> bytes:
         "input_token_details": {"audio_tokens": heard, "text_tokens": 0},
     }
     text = transcript.text.strip()
-    return _event({"type": "transcript.text.done", "text": text, "usage": usage})
+    more = {"logprobs": logprobs(transcript.segments)} if show_logprobs else {}
+    return _event({"type": "transcript.text.done", "text": text, "usage": usage, **more})
 
 
 def _event(payload: Mapping[str, Any]) -> bytes:

@@ -86,7 +86,7 @@ async def read_form(  # noqa: PLR0913 - limits, all by name
                     raise InvalidOption(texts.TWO_FILES, param="file")
                 async for chunk in part.stream:
                     await spool.write(chunk)
-            elif name in wanted:
+            elif name.partition("[")[0] in wanted:  # `x[type]` belongs to x
                 fields.setdefault(name, []).append(await _text(part, name, max_field_bytes))
     except MultipartParseError:
         raise InvalidOption(how_to_send(texts.BROKEN_FORM, task)) from None

@@ -1,61 +1,24 @@
-"""A form's fields as options: OpenAI's names, types and ranges.
+"""A form's fields as options: which go together, and what they ask for.
 
-Knows: which field means what, and which ones OpenAI has that this server does not.
+Knows: what OpenAI's fields and ours mean for a transcription.
 Must not know: how fields arrived, or which models are loaded.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from server import texts
-from server.decoding.languages import to_language_code
 from server.errors import InvalidOption
 from server.formats import Granularity, ResponseFormat
-from server.texts import Text
-from server.types import Mode, Task, TranscriptionOptions
+from server.http.fields import CHUNKING, LISTS, UNSUPPORTED, Fields, VadFields, allowed
+from server.types import ServerVad, Task, TranscriptionOptions
 
 TEMPERATURE_STEP = 0.2
 """openai-whisper's `--temperature_increment_on_fallback`."""
-
-LISTS = frozenset({"timestamp_granularities"})
-"""Fields that may come several times, or as a JSON list."""
-
-UNSUPPORTED = {
-    "include": texts.NO_LOGPROBS,
-    "languages": texts.NO_LANGUAGES,
-    "keywords": texts.NO_KEYWORDS,
-    "known_speaker_names": texts.NO_SPEAKERS,
-    "known_speaker_references": texts.NO_SPEAKERS,
-}
-"""OpenAI's fields that would change the answer, and that we would have to ignore."""
-
-
-class Fields(BaseModel):
-    """The fields of a form; defaults are OpenAI's. None leaves it to the settings."""
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-    model: str | None = None
-    language: Annotated[str, AfterValidator(to_language_code)] | None = None
-    prompt: str | None = None
-    response_format: ResponseFormat = "json"
-    temperature: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
-    timestamp_granularities: frozenset[Granularity] | None = None
-    stream: bool = False
-    chunking_strategy: Literal["auto"] | None = None
-
-    # Not OpenAI's: names are openai-whisper's and faster-whisper's where they have one.
-    mode: Mode | None = None
-    hotwords: str | None = None
-    compression_ratio_threshold: float | None = Field(None, gt=0, le=100)
-    logprob_threshold: float | None = Field(None, ge=-100, le=0)
-    no_speech_threshold: float | None = Field(None, ge=0, le=1)
-    x_dropped: bool = False
-
 
 OURS = (
     "mode",
@@ -66,13 +29,16 @@ OURS = (
 )
 """Fields that go into the options as they are."""
 
-KNOWN = frozenset(Fields.model_fields) | UNSUPPORTED.keys()
-"""Fields that are read at all; OpenAI's clients may send others, which mean nothing to us."""
+SAME = (("languages", "language"), ("keywords", "hotwords"))
+"""Fields that say the same thing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a caller asked for; `model` is None for the default one."""
+    """What a caller asked for; `model` is None for the default one.
+
+    `languages` are the codes that the model has to know, each with the field that named it.
+    """
 
     model: str | None
     options: TranscriptionOptions
@@ -80,6 +46,8 @@ class Wanted:
     granularities: frozenset[Granularity]
     show_dropped: bool
     stream: bool
+    logprobs: bool = False
+    languages: tuple[tuple[str, str], ...] = ()
 
 
 def parse(
@@ -91,18 +59,13 @@ def parse(
         InvalidOption: the first thing that is wrong, with the field's name.
     """
     wanted = _validated(fields)
-    if wanted.stream and (task == "translate" or wanted.response_format not in ("json", "text")):
-        raise InvalidOption(texts.STREAM_NEEDS_TEXT, param="stream")
-    if task == "translate" and wanted.language:
-        raise InvalidOption(texts.TRANSLATION_LANGUAGE, param="language")
-    granularities = wanted.timestamp_granularities
-    if granularities and (wanted.response_format != "verbose_json" or task == "translate"):
-        name = "timestamp_granularities"
-        raise InvalidOption(texts.NEEDS_VERBOSE_TRANSCRIPTION.filled(name=name), param=name)
-    granularities = granularities or frozenset[Granularity]({"segment"})
-    if wanted.x_dropped and wanted.response_format != "verbose_json":
-        raise InvalidOption(texts.NEEDS_VERBOSE.filled(name="x_dropped"), param="x_dropped")
+    _check_together(wanted, task, wanted.mode or defaults.mode)
+    granularities = wanted.timestamp_granularities or frozenset[Granularity]({"segment"})
     ours = {name: value for name in OURS if (value := getattr(wanted, name)) is not None}
+    if wanted.keywords:
+        ours["hotwords"] = ", ".join(wanted.keywords)
+    if wanted.languages:
+        ours["languages"] = wanted.languages
     options = replace(
         defaults,
         task=task,
@@ -111,6 +74,7 @@ def parse(
         temperatures=ladder(wanted.temperature),
         # Subtitles are cut between words, so they need to know where words are.
         word_timestamps="word" in granularities or wanted.response_format in ("srt", "vtt"),
+        server_vad=_server_vad(wanted),
         **ours,
     )
     return Wanted(
@@ -120,6 +84,11 @@ def parse(
         granularities,
         show_dropped=wanted.x_dropped,
         stream=wanted.stream,
+        logprobs=bool(wanted.include),
+        languages=(
+            *((("language", wanted.language),) if wanted.language else ()),
+            *(("languages", code) for code in wanted.languages or ()),
+        ),
     )
 
 
@@ -130,6 +99,35 @@ def ladder(temperature: float) -> tuple[float, ...]:
     """
     steps = int((1.0 - temperature) / TEMPERATURE_STEP + 1e-6)
     return tuple(round(temperature + TEMPERATURE_STEP * i, 6) for i in range(steps + 1))
+
+
+def _check_together(wanted: Fields, task: Task, mode: str) -> None:
+    """Refuse what would do nothing, or what says two things."""
+    translating = task == "translate"
+    verbose = wanted.response_format == "verbose_json"
+    if wanted.stream and (translating or wanted.response_format not in ("json", "text")):
+        raise InvalidOption(texts.STREAM_NEEDS_TEXT, param="stream")
+    if translating and wanted.language:
+        raise InvalidOption(texts.TRANSLATION_LANGUAGE, param="language")
+    if wanted.timestamp_granularities and (translating or not verbose):
+        name = "timestamp_granularities"
+        raise InvalidOption(texts.NEEDS_VERBOSE_TRANSCRIPTION.filled(name=name), param=name)
+    if wanted.x_dropped and not verbose:
+        raise InvalidOption(texts.NEEDS_VERBOSE.filled(name="x_dropped"), param="x_dropped")
+    if wanted.include and (translating or wanted.response_format != "json"):
+        raise InvalidOption(texts.LOGPROBS_NEED_JSON, param="include")
+    if isinstance(wanted.chunking_strategy, VadFields) and mode != "fast":
+        raise InvalidOption(texts.VAD_NEEDS_FAST, param=CHUNKING)
+    for name, other in SAME:
+        if getattr(wanted, name) and getattr(wanted, other):
+            raise InvalidOption(texts.ONE_OF_TWO.filled(name=name, other=other), param=name)
+
+
+def _server_vad(wanted: Fields) -> ServerVad | None:
+    vad = wanted.chunking_strategy
+    if not isinstance(vad, VadFields):
+        return None
+    return ServerVad(vad.threshold, vad.prefix_padding_ms, vad.silence_duration_ms)
 
 
 def _validated(fields: Mapping[str, Sequence[str]]) -> Fields:
@@ -144,11 +142,12 @@ def _validated(fields: Mapping[str, Sequence[str]]) -> Fields:
             values[name] = [item for value in given for item in _items(value)]
         elif len(given) > 1:
             text = texts.FIELD_TWICE.filled(name=name, count=len(given))
-            raise InvalidOption(text, param=name)
+            raise InvalidOption(text, param=name.partition("[")[0])
         else:
             values[name] = given[0]
     if values.get("response_format") == "diarized_json":
         raise InvalidOption(texts.NO_DIARIZED_JSON, param="response_format")
+    _gather_chunking(values)
     try:
         return Fields.model_validate(values)
     except ValidationError as error:
@@ -157,25 +156,28 @@ def _validated(fields: Mapping[str, Sequence[str]]) -> Fields:
         raise InvalidOption(text, param=name) from None
 
 
-def allowed(name: str) -> Text:
-    """What a field may be, in words, from its type and bounds in `Fields`."""
-    schema = Fields.model_json_schema()["properties"][name]
-    schema = next((s for s in schema.get("anyOf", ()) if s.get("type") != "null"), schema)
-    schema = schema.get("items", schema)
-    if schema["type"] == "boolean":
-        return texts.ONE_OF.filled(values="true, false")
-    if schema["type"] == "number":
-        bound = texts.NUMBER_ABOVE if "exclusiveMinimum" in schema else texts.NUMBER_BETWEEN
-        least = schema.get("minimum", schema.get("exclusiveMinimum"))
-        return bound.filled(least=least, most=schema["maximum"])
-    values = schema.get("enum") or [schema["const"]]
-    return texts.ONE_OF.filled(values=", ".join(values))
+def _gather_chunking(values: dict[str, Any]) -> None:
+    """The one object among the fields: `x[type]=…` as SDKs send it, or JSON."""
+    parts = {name: value for name, value in values.items() if name.startswith(CHUNKING + "[")}
+    if parts and CHUNKING in values:
+        text = texts.FIELD_TWICE.filled(name=CHUNKING, count=2)
+        raise InvalidOption(text, param=CHUNKING)
+    if parts:
+        keys = {name: name.removeprefix(CHUNKING + "[").removesuffix("]") for name in parts}
+        values[CHUNKING] = {keys[name]: value for name, value in parts.items()}
+    elif str(values.get(CHUNKING, "")).lstrip().startswith("{"):
+        values[CHUNKING] = _json(values[CHUNKING])
 
 
 def _items(value: str) -> list[str]:
     """A JSON list's items, or the bare value."""
+    items = _json(value)
+    return [str(item) for item in items] if isinstance(items, list) else [value.strip()]
+
+
+def _json(value: str) -> object:
+    """What a JSON text holds; the text itself where it is none."""
     try:
-        items = json.loads(value)
-    except ValueError:
-        return [value.strip()]
-    return [str(item) for item in items] if isinstance(items, list) else [value]
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value

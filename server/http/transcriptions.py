@@ -19,6 +19,7 @@ from server.http import options
 from server.http.answer import UNBUFFERED
 from server.http.bodies import Bodies
 from server.http.exchange import Exchange, caller_of, exchange_of
+from server.http.fields import KNOWN
 from server.http.forms import Form, check_media_type, read_form
 from server.http.models import Models
 from server.http.options import Wanted
@@ -103,7 +104,7 @@ class Transcriptions:
                 content_type,
                 spool,
                 task=self._task,
-                wanted=options.KNOWN,
+                wanted=KNOWN,
                 max_field_bytes=self._service.max_field_bytes,
             )
         finally:
@@ -118,13 +119,10 @@ class Transcriptions:
         record.model, transcriber = self._service.models.find(wanted.model)
         info = transcriber.engine.info
         record.engine = info.name
-        if wanted.options.language and wanted.options.language not in info.languages:
-            raise InvalidOption(
-                texts.MODEL_LACKS_LANGUAGE.filled(
-                    language=wanted.options.language, name="language"
-                ),
-                param="language",
-            )
+        for name, code in wanted.languages:
+            if code not in info.languages:
+                text = texts.MODEL_LACKS_LANGUAGE.filled(language=code, name=name)
+                raise InvalidOption(text, param=name)
         return wanted, transcriber
 
     async def _load(self, spool: Spool, exchange: Exchange) -> Audio:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from server import errors
 from server.formats import RESPONSE_FORMATS
-from server.http.options import UNSUPPORTED, Fields
+from server.http.fields import UNSUPPORTED, Fields
 from server.observe.logs import RequestRecord
 from server.settings import PREFIX, SECRETS, Settings
 

@@ -173,6 +173,40 @@ def test_streaming(sdk: openai.OpenAI, mode: str) -> None:
     assert 0 < done.usage.output_tokens
 
 
+@pytest.mark.parametrize("mode", ["fast", "accurate"])
+def test_logprobs(sdk: openai.OpenAI, mode: str) -> None:
+    """Each token of the text with the model's own doubt; streamed as well as in one piece."""
+    extra = {"mode": mode}
+    whole = sdk.audio.transcriptions.create(
+        file=RIVER, model="whisper-1", include=["logprobs"], extra_body=extra
+    )
+    stream = sdk.audio.transcriptions.create(
+        file=RIVER, model="whisper-1", include=["logprobs"], stream=True, extra_body=extra
+    )
+    *deltas, done = list(stream)
+
+    assert whole.logprobs
+    assert whole.text.encode() == b"".join(
+        bytes(int(byte) for byte in token.bytes or ()) for token in whole.logprobs
+    )
+    values = [token.logprob for token in whole.logprobs if token.logprob is not None]
+    assert len(values) == len(whole.logprobs)
+    assert -1.0 < sum(values) / len(values) < 0.0 < len({round(value, 2) for value in values}) - 5
+    assert [token.logprob for token in done.logprobs] == values
+    assert [token.logprob for event in deltas for token in event.logprobs] == values
+
+
+def test_the_voice_detector_as_an_object(sdk: openai.OpenAI) -> None:
+    """The SDK sends it as bracketed fields; the words are the same, for nothing is cut away."""
+    answer = sdk.audio.transcriptions.create(
+        file=RIVER,
+        model="whisper-1",
+        chunking_strategy={"type": "server_vad", "threshold": 0.9, "silence_duration_ms": 500},
+    )
+
+    assert RIVER_WORDS in letters(answer.text)
+
+
 def test_subtitles_are_not_streamed(sdk: openai.OpenAI) -> None:
     """A client that asks for events is told, instead of waiting for them."""
     with pytest.raises(openai.BadRequestError) as caught:

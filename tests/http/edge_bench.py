@@ -38,6 +38,7 @@ from server.types import (
     OnProgress,
     OnSegments,
     Segment,
+    TextToken,
     Transcript,
     TranscriptionOptions,
     TranscriptionStats,
@@ -48,14 +49,44 @@ KEY = new_key("tester")
 NARROW = new_key("narrow", scopes={"models"})
 EXPIRED = new_key("old", expires=date(2020, 1, 1))
 
+
+def text_tokens(*told: tuple[str, float]) -> tuple[TextToken, ...]:
+    """Tokens with their probabilities."""
+    return tuple(TextToken(text.encode(), probability) for text, probability in told)
+
+
 TRANSCRIPT = Transcript(
     task="transcribe",
     language="pt",
     duration=3.25,
     text=" Olá, mundo. Tudo bem?",
     segments=(
-        Segment(0, 0, 0.0, 1.5, " Olá, mundo.", (1, 2), 0.0, -0.25, 1.1, 0.01),
-        Segment(1, 0, 1.5, 3.25, " Tudo bem?", (3, 4), 0.0, -0.5, 1.2, 0.02),
+        Segment(
+            0,
+            0,
+            0.0,
+            1.5,
+            " Olá, mundo.",
+            (1, 2),
+            0.0,
+            -0.25,
+            1.1,
+            0.01,
+            text_tokens=text_tokens((" Olá", 0.9), (",", 0.8), (" mundo", 0.7), (".", 0.9)),
+        ),
+        Segment(
+            1,
+            0,
+            1.5,
+            3.25,
+            " Tudo bem?",
+            (3, 4),
+            0.0,
+            -0.5,
+            1.2,
+            0.02,
+            text_tokens=text_tokens((" Tudo", 0.9), (" bem?", 0.9)),
+        ),
     ),
     words=(
         Word(0.0, 0.6, " Olá,", 0.9),

@@ -101,6 +101,20 @@ def test_deltas_then_the_whole(port: int, bench: Bench, response_format: str) ->
     assert (200, True) == (line["status"], line["stream"])
 
 
+def test_tokens_come_with_their_text(port: int) -> None:
+    """Those of each delta, and all of them at the end; their bytes are the text."""
+    answer = ask(port, form(FILE, ("stream", "true"), ("include[]", "logprobs")))
+    *deltas, done = events(answer.text)
+
+    for event in deltas:
+        said = b"".join(bytes(token["bytes"]) for token in event["logprobs"])
+        assert event["delta"].encode() == said
+    assert [token for event in deltas for token in event["logprobs"]] == done["logprobs"]
+    assert {"token": "Olá", "logprob": -0.105361, "bytes": [79, 108, 195, 161]} == (
+        done["logprobs"][0]
+    )
+
+
 def test_each_delta_is_sent_when_it_is_known(port: int, bench: Bench) -> None:
     """Not at the end, all at once."""
     bench.transcriber.pause = PAUSE

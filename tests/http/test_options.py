@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import InvalidOption
-from server.http.options import KNOWN, UNSUPPORTED, ladder, parse
-from server.types import Task, TranscriptionOptions
+from server.http.fields import KNOWN, UNSUPPORTED
+from server.http.options import ladder, parse
+from server.types import ServerVad, Task, TranscriptionOptions
 
 
 def wanted(task: Task = "transcribe", **fields: str | list[str]) -> TranscriptionOptions:
@@ -111,7 +112,9 @@ def test_words_are_not_computed_unless_they_are_asked_for() -> None:
         {"stream": "true", "response_format": "srt"},
         {"stream": "true", "response_format": "vtt"},
         {"stream": "perhaps"},
-        {"chunking_strategy": '{"type":"server_vad"}'},
+        {"chunking_strategy": '{"type":"server_vad"'},
+        {"chunking_strategy": "[]"},
+        {"chunking_strategy": ["auto", "auto"]},
         {"timestamp_granularities": "word"},
         {"timestamp_granularities": "syllable", "response_format": "verbose_json"},
         {"timestamp_granularities": "[1]", "response_format": "verbose_json"},
@@ -125,6 +128,27 @@ def test_what_cannot_be_done_is_refused_by_name(fields: dict[str, str]) -> None:
 
     assert (name, 400) == (error.param, error.status)
     assert "klingon" not in error.message
+
+
+def test_the_voice_detector_may_come_as_json() -> None:
+    """For those who write forms by hand."""
+    vad = '{"type": "server_vad", "silence_duration_ms": 500}'
+    assert ServerVad(silence_duration_ms=500) == wanted(chunking_strategy=vad).server_vad
+    assert (
+        "chunking_strategy"
+        == refusal(**{"chunking_strategy": "auto", "chunking_strategy[type]": "server_vad"}).param
+    )
+
+
+def test_the_voice_detector_needs_the_mode_that_cuts() -> None:
+    """Also where the operator's setting is the other one; the request may say."""
+    accurate = TranscriptionOptions(mode="accurate")
+    vad = {"chunking_strategy[type]": ["server_vad"]}
+    with pytest.raises(InvalidOption):
+        parse(vad, "transcribe", accurate)
+    assert (
+        ServerVad() == parse({**vad, "mode": ["fast"]}, "transcribe", accurate).options.server_vad
+    )
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)

@@ -21,6 +21,7 @@ from server.types import (
     Hypothesis,
     Mode,
     Segment,
+    ServerVad,
     Transcript,
     TranscriptionOptions,
 )
@@ -37,7 +38,7 @@ def voice(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """The noise of these tests stands for speech, so the detector hears some; a test may say."""
 
     def set_voice(seconds: float) -> None:
-        monkeypatch.setattr("server.window_decoder.voiced_seconds", lambda _pcm: seconds)
+        monkeypatch.setattr("server.window_decoder.voiced_seconds", lambda *_: seconds)
 
     set_voice(20.0)
     return set_voice
@@ -205,7 +206,7 @@ def test_unsure_windows_vote_on_the_language() -> None:
 def test_music_in_front_does_not_choose_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
     """A certain first window in which nobody speaks leaves the vote to the others."""
     seconds = iter([0.0, 20.0])
-    monkeypatch.setattr("server.window_decoder.voiced_seconds", lambda _: next(seconds, 20.0))
+    monkeypatch.setattr("server.window_decoder.voiced_seconds", lambda *_: next(seconds, 20.0))
     votes = iter([{"en": 0.97}, {"pt": 0.95}])
     transcript, _ = _run(
         lambda _: _says(FULL),
@@ -456,3 +457,50 @@ def test_accurate_mode_tells_each_window() -> None:
     assert [FULL] * 3 == [text for _, text in told if text]
     assert (FULL * 3).strip() == transcript.text
     assert told[0][0] < told[-1][0] - 0.15
+
+
+@pytest.mark.parametrize("mode", ["fast", "accurate"])
+def test_every_token_of_the_text_has_its_probability(mode: Mode) -> None:
+    """Whichever way it was found; their bytes are the segment's text."""
+
+    def say(request: GenerationRequest) -> Hypothesis:
+        if mode == "fast":
+            return _says(" Olá, mundo.")
+        tokens = (_at(0), *TOKENIZER.encode(" Olá,"), _at(1), _at(1))
+        return Hypothesis((*tokens, *TOKENIZER.encode(" mundo."), _at(3)), -1.0)
+
+    options = replace(PORTUGUESE, mode=mode)
+    transcript, _ = _run(say, _sound(3), options)
+
+    assert (" Olá, mundo.", {1.0}) == (
+        "".join(segment.text for segment in transcript.segments),
+        {token.probability for segment in transcript.segments for token in segment.text_tokens},
+    )
+    for segment in transcript.segments:
+        assert segment.text.encode() == b"".join(token.data for token in segment.text_tokens)
+
+
+def test_the_voice_detector_cuts_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It only chooses among the places: every sample is still in a window."""
+    asked: list[ServerVad] = []
+
+    def places(_probabilities: object, vad: ServerVad) -> list[int]:
+        asked.append(vad)
+        return [12 * SAMPLE_RATE, 35 * SAMPLE_RATE]
+
+    monkeypatch.setattr("server.transcribe.places_without_voice", places)
+    audio = _sound(60, pauses=(25.0, 45.0))
+    vad = ServerVad(0.3, 100, 400)
+    transcript, fake = _run(lambda _: _says(FULL), audio, replace(PORTUGUESE, server_vad=vad))
+
+    assert [vad] == asked
+    assert [0, 1200, 3500] == sorted({segment.seek for segment in transcript.segments})
+    assert 3 == len(fake.requests)
+
+
+def test_what_the_voice_detector_does_not_hear_is_transcribed_too() -> None:
+    """Noise is no voice to it, and yet there is text: it deletes nothing."""
+    options = replace(PORTUGUESE, server_vad=ServerVad())
+    transcript, _ = _run(lambda _: _says(FULL), _sound(20), options)
+
+    assert FULL.strip() == transcript.text

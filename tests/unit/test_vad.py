@@ -4,7 +4,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from server.audio.vad import voiced_seconds
+from server.audio.vad import CHUNK_SECONDS, places_without_voice, voiced_seconds
+from server.types import SAMPLE_RATE, ServerVad
 
 CLIP = Path(__file__).parents[1] / "audio" / "pt-chuva.ogg"
 
@@ -50,3 +51,38 @@ def test_each_call_starts_afresh_in_every_thread() -> None:
 def test_less_than_a_chunk_is_not_heard() -> None:
     """Up to 31 ms there is nothing to say."""
     assert 0.0 == voiced_seconds(np.full(511, 20_000, dtype=np.int16))
+
+
+def _probabilities(*runs: tuple[float, float]) -> np.ndarray:
+    """(probability, seconds) after one another."""
+    return np.concatenate([np.full(round(s / CHUNK_SECONDS), p, np.float32) for p, s in runs])
+
+
+def test_cuts_lie_in_silences_that_are_long_enough() -> None:
+    """So far before the next voice as is asked for, but not inside the voice before."""
+    heard = _probabilities((0.9, 3.2), (0.1, 0.96), (0.9, 3.2), (0.1, 0.16), (0.9, 3.2))
+    voice_again = round(4.16 * SAMPLE_RATE)
+
+    assert [voice_again - 4800] == places_without_voice(heard, ServerVad())
+    assert [round(3.2 * SAMPLE_RATE)] == places_without_voice(
+        heard, ServerVad(prefix_padding_ms=5000)
+    )
+    assert 2 == len(places_without_voice(heard, ServerVad(silence_duration_ms=100)))
+    assert [] == places_without_voice(heard, ServerVad(silence_duration_ms=1000))
+
+
+def test_the_threshold_says_what_is_voice() -> None:
+    """A voice of 0.6 is one below that threshold, and silence above."""
+    heard = _probabilities((0.9, 3.2), (0.6, 0.96), (0.9, 3.2))
+
+    assert [] == places_without_voice(heard, ServerVad(threshold=0.5))
+    assert 1 == len(places_without_voice(heard, ServerVad(threshold=0.7)))
+    assert voiced_seconds(_speech(), 0.9) < voiced_seconds(_speech(), 0.1)
+
+
+def test_before_and_after_all_voice_nothing_is_cut() -> None:
+    """There is no voice on one side of such a cut."""
+    heard = _probabilities((0.1, 3.2), (0.9, 3.2), (0.1, 3.2))
+
+    assert [] == places_without_voice(heard, ServerVad())
+    assert [] == places_without_voice(_probabilities((0.1, 3.2)), ServerVad())

@@ -106,3 +106,28 @@ def test_a_rest_counts_only_at_speech_level() -> None:
     heard = levels(_noise(5.0, -20))
     assert is_as_loud(levels(_noise(3.0, -26)), heard)
     assert not is_as_loud(levels(_noise(3.0, -50)), heard)
+
+
+@given(st.lists(st.integers(1, 1_999_999), max_size=12, unique=True), st.integers(1, 2_000_000))
+@settings(deadline=None)
+def test_given_places_are_the_only_ones_and_nothing_is_left_out(
+    places: list[int], n_samples: int
+) -> None:
+    """Wherever somebody lets a recording be cut, the spans cover it from end to end."""
+    level = np.full(-(-n_samples // 160), -20.0, dtype=np.float32)
+    inside = sorted(place for place in places if 160 <= place < n_samples - 160)
+    spans = cut(level, n_samples, inside)
+
+    assert (0, n_samples) == (spans[0].start, spans[-1].end)
+    assert all(before.end == after.start for before, after in pairwise(spans))
+    assert {span.start for span in spans[1:]} <= {place // 160 * 160 for place in inside}
+
+
+def test_of_given_places_those_are_taken_that_make_few_windows() -> None:
+    """Not each of them: a window costs the same however short it is."""
+    level = np.full(9000, -20.0, dtype=np.float32)
+    places = [second * SAMPLE_RATE for second in range(1, 90)]
+    spans = cut(level, 90 * SAMPLE_RATE, places)
+
+    assert 3 == len(spans)
+    assert max(span.duration for span in spans) <= 30.0
