@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import numpy as np
@@ -24,7 +25,8 @@ from server.app import create_app
 from server.audio.loader import Loader, SandboxUnavailable
 from server.decoding.languages import LANGUAGES
 from server.decoding.tokenizer import Tokenizer
-from server.engines import ctranslate2
+from server.engines import ctranslate2, tensorrt_llm
+from server.engines.base import Engine
 from server.engines.choice import Choice, choose
 from server.errors import EngineError
 from server.http.listener import Listener, listen
@@ -142,7 +144,26 @@ def choose_engines(settings: Settings) -> dict[str, Choice]:
 def load_model(settings: Settings, chosen: Mapping[str, Choice], name: str) -> Transcriber:
     """One model with its tokenizer, scheduler and engine; blocks for as long as loading takes."""
     folder = chosen[name].folder
-    engine = ctranslate2.load(
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    on_gpu = chosen[name].engine == "tensorrt_llm"
+    load = _load_on_gpu if on_gpu else _load_on_cpu
+    return Transcriber(Scheduler(load(settings, name, folder, tokenizer)), tokenizer)
+
+
+def _load_on_gpu(settings: Settings, name: str, folder: Path, tokenizer: Tokenizer) -> Engine:
+    aligner = settings.aligner_weights_dir
+    return tensorrt_llm.load(
+        name,
+        folder,
+        tokenizer,
+        devices=settings.gpus,
+        aligner_weights=aligner.expanduser() / f"{name}.pt" if aligner else None,
+        window_timeout=settings.engine_window_timeout,
+    )
+
+
+def _load_on_cpu(settings: Settings, name: str, folder: Path, _tokenizer: Tokenizer) -> Engine:
+    return ctranslate2.load(
         name,
         folder,
         compute_type=settings.compute_type,
@@ -152,7 +173,6 @@ def load_model(settings: Settings, chosen: Mapping[str, Choice], name: str) -> T
         window_timeout=settings.engine_window_timeout,
         encoder=settings.encoder,
     )
-    return Transcriber(Scheduler(engine), Tokenizer.load(folder / "tokenizer.json"))
 
 
 async def serve(

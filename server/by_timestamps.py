@@ -55,7 +55,8 @@ class ByTimestamps:
         tokens = [token for segment in segments for token in segment.tokens]
         # A translation's words are not spoken: there is nothing to place them by.
         spoken = job.options.task == "transcribe"
-        if not segments or not (spoken or job.options.word_timestamps):
+        aligns = self._windows.engine.info.aligns
+        if not segments or not aligns or not (spoken or job.options.word_timestamps):
             return Found(segments, [], stop, result.temperature)
         placed = await self._windows.place_words(job, window, tokens, result)
         words, typical = tidy([replace(each) for each in placed], window.time_offset)

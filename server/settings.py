@@ -50,6 +50,7 @@ def _split(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 Languages = Annotated[tuple[Language, ...], BeforeValidator(_split)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -81,6 +82,18 @@ class Settings:
     engines_dir: Path = Field(
         Path("~/.cache/sussurro/engines"),
         description="Folder of the engines and converted models that `ops engines` builds.",
+    )
+    gpus: Numbers = Field(
+        (0,),
+        min_length=1,
+        description="Numbers of the GPUs that TensorRT-LLM uses, as CUDA counts them; every model "
+        "is loaded on each.",
+    )
+    aligner_weights_dir: Path | None = Field(
+        None,
+        description="Folder of openai-whisper's checkpoints (`large-v3.pt`) that TensorRT-LLM's "
+        "engines were built from. With it words are placed in time, in PyTorch on the first GPU; "
+        "without it segments follow the model's own timestamps, and words are refused.",
     )
     compute_type: Literal["int8", "int8_float32", "float32"] = Field(
         "int8", description="Arithmetic of the CPU engine."

@@ -47,8 +47,8 @@ class SpanDecoder:
         A window's text is decoded without timestamp tokens and its words are placed by
         alignment (ADR 8); in a span that is longer than a window, the next one starts between
         two of them. Where words cannot be placed, the model's own timestamps say where to go
-        on: in a translation, whose words are not spoken, and in `accurate` mode, which hands
-        each window the text before it.
+        on: in a translation, whose words are not spoken, with an engine that places none, and in
+        `accurate` mode, which hands each window the text before it.
         """
         segments: list[Segment] = []
         context = Context(prompt, span.start / SAMPLE_RATE)
@@ -82,7 +82,8 @@ class SpanDecoder:
     ) -> Found:
         """One window in its language, by the way that suits it."""
         language = await self._language(job, window)
-        if job.options.task == "translate" or job.options.mode == "accurate":
+        placeable = job.options.task == "transcribe" and self._windows.engine.info.aligns
+        if job.options.mode == "accurate" or not placeable:
             return await self._by_timestamps.decode(job, window, language, context)
         return await self._by_alignment.decode(
             job, window, language, context, goes_on=goes_on, again=depth > 0

@@ -141,6 +141,10 @@ MODEL_LACKS_LANGUAGE = Text(
     "This model does not know the language `{language}`. Use another model, or leave `{name}` out.",
     "Este modelo não conhece o idioma `{language}`. Use outro modelo, ou omita `{name}`.",
 )
+MODEL_PLACES_NO_WORDS = Text(
+    "This server's engine places no words in time. Leave `word` out of `{name}`.",
+    "O motor deste servidor não situa palavras no tempo. Omita `word` em `{name}`.",
+)
 NO_SUCH_MODEL = Text(
     "No such model. This server has: {known}. Use one of them.",
     "Este modelo não existe. Este servidor tem: {known}. Use um deles.",

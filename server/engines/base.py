@@ -25,7 +25,8 @@ class EngineInfo:
 
     `max_in_flight` is how many windows are worth submitting at once, `max_in_flight_s` how many
     seconds of audio in them: what waits inside an engine can no longer be overtaken. `spare` is
-    how many calls of short recordings may come on top, and will not have to wait inside.
+    how many calls of short recordings may come on top, and will not have to wait inside;
+    `aligns` whether `align` can be had.
     """
 
     name: str
@@ -36,6 +37,7 @@ class EngineInfo:
     seedable: bool
     max_in_flight_s: float = math.inf
     spare: int = 0
+    aligns: bool = True
 
 
 @dataclass(frozen=True, slots=True)

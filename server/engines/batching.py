@@ -104,7 +104,7 @@ class BatchQueue:
         """Queue a job; a full or closed queue shows in its future."""
         with self._changed:
             if self._failed:
-                job.finish(_unavailable())
+                job.finish(unavailable())
             elif self._closed:
                 job.finish(EngineError("The engine is stopping."))
             elif len(self._waiting) >= self._max_waiting:
@@ -209,7 +209,7 @@ class BatchQueue:
             self._waiting = []
             self._changed.notify_all()
         for job in jobs:
-            job.finish(_unavailable())
+            job.finish(unavailable())
 
     @staticmethod
     def _start(job: Job) -> bool:
@@ -222,5 +222,6 @@ class BatchQueue:
         return True
 
 
-def _unavailable() -> EngineUnavailable:
+def unavailable() -> EngineUnavailable:
+    """What whoever waits is told when an engine has failed for good."""
     return EngineUnavailable(texts.ENGINE_STOPPED, retry_after=30)

@@ -123,6 +123,9 @@ class Transcriptions:
             if code not in info.languages:
                 text = texts.MODEL_LACKS_LANGUAGE.filled(language=code, name=name)
                 raise InvalidOption(text, param=name)
+        if "word" in wanted.granularities and not info.aligns:
+            name = "timestamp_granularities"
+            raise InvalidOption(texts.MODEL_PLACES_NO_WORDS.filled(name=name), param=name)
         return wanted, transcriber
 
     async def _load(self, spool: Spool, exchange: Exchange) -> Audio:

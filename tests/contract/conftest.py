@@ -3,6 +3,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine_folder import make_folder, open_double, small_checkpoint
+from numpy_aligner import NumpyAligner
+from numpy_whisper import NumpyWhisper
 
 from server.decoding.tokenizer import Tokenizer
 from server.engines import ctranslate2
@@ -21,15 +24,24 @@ WEIGHTS = Path(
         "fake",
         pytest.param("ctranslate2", marks=pytest.mark.model),
         pytest.param("openvino", marks=pytest.mark.model),
+        pytest.param("tensorrt_llm", marks=pytest.mark.model),
     ],
 )
-def loaded(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, Tokenizer]]:
-    """Each engine with its vocabulary."""
+def loaded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Engine, Tokenizer]]:
+    """Each engine with its vocabulary; TensorRT-LLM's runs on its double, with random weights."""
     engine: Engine
     if request.param == "fake":
         tokenizer = byte_tokenizer()
         tokens = tokenizer.encode("oi")  # a space alone is a suppressed token here
         engine = FakeEngine(lambda _: Hypothesis(tokens, -0.4))
+    elif request.param == "tensorrt_llm":
+        tokenizer = Tokenizer.load(WEIGHTS / "base" / "tokenizer.json")
+        folder = tmp_path_factory.mktemp("engine")
+        manifest = make_folder(folder, small_checkpoint())
+        aligner = NumpyAligner(NumpyWhisper(folder), tokenizer, [(0, 0), (0, 1)])
+        engine = open_double(folder, manifest, tokenizer, aligner=aligner)
     else:
         pytest.importorskip(request.param, reason="has no wheel for this processor")
         tokenizer = Tokenizer.load(WEIGHTS / "base" / "tokenizer.json")

@@ -34,7 +34,7 @@ def shown(default: object) -> str:
     if default == ():
         return "empty"
     if isinstance(default, tuple):
-        default = ",".join(default)
+        default = ",".join(map(str, default))
     if isinstance(default, float):
         return f"`{default:g}`"
     return f"`{default}`"

@@ -147,30 +147,74 @@ class NumpyWhisper:
 
     def step(self, tokens: Sequence[int], cache: Cache) -> Tensor:
         """Logits (len(tokens), vocabulary) after tokens that follow those in the cache."""
+        return self.head(self.hidden([tokens], [cache]))
+
+    def next_logits(self, tokens: Sequence[Sequence[int]], caches: Sequence[Cache]) -> Tensor:
+        """Logits (sequences, vocabulary) after the last token of each, all in one packed step."""
+        lasts = np.cumsum([len(each) for each in tokens]) - 1
+        return self.head(self.hidden(tokens, caches)[lasts])
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits of packed rows."""
+        return hidden @ self.decoder.tensors["lm_head.weight"].T
+
+    def hidden(
+        self,
+        tokens: Sequence[Sequence[int]],
+        caches: Sequence[Cache],
+        scores: dict[int, Tensor] | None = None,
+    ) -> Tensor:
+        """Rows before the head, packed; attention keeps the sequences apart.
+
+        `scores` gets each layer's cross-attention of the only sequence before its softmax,
+        (heads, tokens, frames).
+        """
         part = self.decoder
-        x = part.tensors["transformer.vocab_embedding.weight"][list(tokens)]
-        positions = slice(cache.length, cache.length + len(tokens))
+        x = part.tensors["transformer.vocab_embedding.weight"][[t for each in tokens for t in each]]
+        positions = [
+            cache.length + index
+            for each, cache in zip(tokens, caches, strict=True)
+            for index in range(len(each))
+        ]
         x = x + part.tensors["transformer.position_embedding.weight"][positions]
+        splits = np.cumsum([len(each) for each in tokens])[:-1]
         for layer in range(part.config["num_hidden_layers"]):
             name = f"transformer.layers.{layer}"
-            x = x + self._self_attention(layer, name, x, cache)
+            x = x + self._self_attention(layer, name, x, caches, splits)
             normed = part.norm(f"{name}.cross_attention_layernorm", x)
-            q, _, _ = np.split(part.linear(f"{name}.cross_attention.qkv", normed), 3, axis=1)
-            crossed = attend(split(q, part.heads), *cache.cross[layer])
-            x = x + part.linear(f"{name}.cross_attention.dense", crossed)
+            q = self._query(f"{name}.cross_attention.qkv", normed)
+            crossed = [
+                attend(split(rows, part.heads), *cache.cross[layer])
+                for rows, cache in zip(np.split(q, splits), caches, strict=True)
+            ]
+            if scores is not None:
+                rows, keys = split(q, part.heads), caches[0].cross[layer][0]
+                scores[layer] = rows @ keys.swapaxes(1, 2) / math.sqrt(rows.shape[2])
+            x = x + part.linear(f"{name}.cross_attention.dense", np.concatenate(crossed))
             x = x + self._mlp(part, name, x)
-        cache.length += len(tokens)
-        return part.norm("transformer.ln_f", x) @ part.tensors["lm_head.weight"].T
+        for each, cache in zip(tokens, caches, strict=True):
+            cache.length += len(each)
+        return part.norm("transformer.ln_f", x)
 
-    def _self_attention(self, layer: int, name: str, x: Tensor, cache: Cache) -> Tensor:
+    def _query(self, name: str, x: Tensor) -> Tensor:
+        """The first third of a fused projection: a step needs no new cross keys and values."""
+        weight, bias = self.decoder.tensors[f"{name}.weight"], self.decoder.tensors[f"{name}.bias"]
+        return x @ weight[: x.shape[1]].T + bias[: x.shape[1]]
+
+    def _self_attention(
+        self, layer: int, name: str, x: Tensor, caches: Sequence[Cache], splits: Any
+    ) -> Tensor:
         part = self.decoder
         normed = part.norm(f"{name}.self_attention_layernorm", x)
-        qkv = np.split(part.linear(f"{name}.self_attention.qkv", normed), 3, axis=1)
-        q, k, v = (split(x, part.heads) for x in qkv)
-        if layer < len(cache.own):
-            before = cache.own[layer]
-            k, v = (np.concatenate(pair, 1) for pair in zip(before, (k, v), strict=True))
-            cache.own[layer] = (k, v)
-        else:
-            cache.own.append((k, v))
-        return part.linear(f"{name}.self_attention.dense", attend(q, k, v, causal=True))
+        qkv = part.linear(f"{name}.self_attention.qkv", normed)
+        attended = []
+        for rows, cache in zip(np.split(qkv, splits), caches, strict=True):
+            q, k, v = (split(each, part.heads) for each in np.split(rows, 3, axis=1))
+            if layer < len(cache.own):
+                before = cache.own[layer]
+                k, v = (np.concatenate(pair, 1) for pair in zip(before, (k, v), strict=True))
+                cache.own[layer] = (k, v)
+            else:
+                cache.own.append((k, v))
+            attended.append(attend(q, k, v, causal=True))
+        return part.linear(f"{name}.self_attention.dense", np.concatenate(attended))

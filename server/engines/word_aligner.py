@@ -1,0 +1,102 @@
+"""Where words are in time: openai-whisper's own model and alignment, beside the engine (ADR 7).
+
+Knows: openai-whisper, PyTorch, which heads of a Whisper follow time.
+Must not know: TensorRT-LLM. Imports torch and openai-whisper, so only where words are wanted.
+Source of the method and its numbers: openai/whisper timing.py, `find_alignment`.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import whisper
+from whisper.model import disable_sdpa
+from whisper.timing import dtw, median_filter
+
+from server.decoding.tokenizer import Tokenizer
+from server.engines.manifest import Manifest
+from server.errors import EngineError
+from server.types import Alignment, AlignmentRequest, LogMel
+
+MEDIAN_WIDTH = 7
+"""Frames of the filter over each head's attention."""
+
+
+class WordAligner:
+    """One Whisper in PyTorch that reads what was transcribed, and sees where it looks.
+
+    For one thread at a time.
+    """
+
+    def __init__(self, model: Any, tokenizer: Tokenizer) -> None:  # noqa: ANN401 - no types
+        """`model` is a `whisper.model.Whisper` with its alignment heads."""
+        self._model = model
+        self._tokenizer = tokenizer
+        self._heads: list[tuple[int, int]] = [
+            (int(layer), int(head)) for layer, head in model.alignment_heads.indices().T
+        ]
+        self._scores: dict[int, torch.Tensor] = {}
+        for layer in {layer for layer, _ in self._heads}:
+            attention = model.decoder.blocks[layer].cross_attn
+            attention.register_forward_hook(self._keep(layer))
+
+    @classmethod
+    def load(
+        cls, weights: Path, manifest: Manifest, tokenizer: Tokenizer, *, device: str
+    ) -> "WordAligner":
+        """Read openai-whisper's checkpoint; in float16 on a GPU.
+
+        Raises:
+            EngineError: it is not the one that the engine was built from, or its alignment heads
+                are not known.
+        """
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != manifest.weights_sha256:
+            raise EngineError(
+                f"The word aligner's weights are not those that the engine of {manifest.model} "
+                f"was built from: SHA-256 {digest}, built from {manifest.weights_sha256}."
+            )
+        heads = whisper._ALIGNMENT_HEADS.get(manifest.model)  # noqa: SLF001 - nowhere else
+        if heads is None:
+            raise EngineError(f"openai-whisper knows no alignment heads of {manifest.model}.")
+        model = whisper.load_model(str(weights), device=device)
+        model.set_alignment_heads(heads)
+        if model.device.type == "cuda":
+            for module in model.modules():
+                # Norms compute in float32, and their weights have to be of that type.
+                if not list(module.children()) and not isinstance(module, torch.nn.LayerNorm):
+                    module.half()
+        return cls(model, tokenizer)
+
+    def align(self, log_mel: LogMel, request: AlignmentRequest) -> Alignment:
+        """The best path of the text tokens through the window; end-of-text has the last row."""
+        tokenizer = self._tokenizer
+        begin, text = len(request.start_sequence), list(request.text_tokens)
+        tokens = [*request.start_sequence, tokenizer.no_timestamps, *text, tokenizer.eot]
+        weight = self._model.encoder.conv1.weight
+        mel = torch.from_numpy(log_mel).to(weight.device, weight.dtype)
+        with torch.inference_mode(), disable_sdpa():
+            ids = torch.tensor([tokens], device=weight.device)
+            logits = self._model(mel[None], ids)[0]
+            # Among the text tokens alone: what a token's probability is compared with.
+            probs = logits[begin : begin + len(text), : tokenizer.eot].float().softmax(-1)
+            chosen = probs[range(len(text)), text].tolist()
+            scores = torch.stack([self._scores[layer][head] for layer, head in self._heads])
+            self._scores.clear()
+            frames = max(1, request.num_frames // 2)
+            weights = scores[:, :, :frames].float().softmax(-1)
+            std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
+            smooth = median_filter((weights - mean) / std, MEDIAN_WIDTH)
+            rows, columns = dtw(-smooth.mean(0)[begin:-1])
+        path = zip(rows.tolist(), columns.tolist(), strict=True)
+        return Alignment(tuple((int(row), int(column)) for row, column in path), tuple(chosen))
+
+    def _keep(self, layer: int) -> Any:  # noqa: ANN401 - a hook of torch's
+        """Keeps the scores of one layer's heads, before their softmax: (heads, tokens, frames)."""
+
+        def hook(_module: Any, _inputs: Any, outputs: Any) -> None:  # noqa: ANN401
+            self._scores[layer] = outputs[-1][0]
+
+        return hook
