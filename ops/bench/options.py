@@ -9,7 +9,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PEERS = ("faster-whisper", "faster-whisper-batched", "openai-whisper", "whisper.cpp")
+PEERS = (
+    "faster-whisper",
+    "faster-whisper-batched",
+    "openai-whisper",
+    "openvino-genai",
+    "whisper.cpp",
+)
 
 
 class BenchError(Exception):

@@ -27,8 +27,6 @@ from ops.bench.target import Target, reach
 from ops.client import ClientError
 from ops.settings import read_settings
 
-EXPORTED = "OpenVINO GenAI: needs weights exported by optimum, which no peer here may need."
-
 
 def run(options: Options, progress: Callable[[str], None]) -> str:
     """Measure; write bench.json and bench.svg where a folder is given; the table's text.
@@ -71,7 +69,6 @@ def _beside(  # noqa: PLR0913 - the run's parts
     not_run: list[str],
     progress: Callable[[str], None],
 ) -> list[Beside]:
-    not_run.append(EXPORTED)
     model = options.model or read_settings().weights_dir / "base"
     model = model.expanduser().resolve()
     if not (model / "model.bin").is_file():

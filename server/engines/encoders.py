@@ -17,9 +17,9 @@ from server.errors import EngineError
 Choice = Literal["auto", "ctranslate2", "openvino"]
 
 Features = npt.NDArray[np.float32]
-"""float32 (batch, n_mels, 3000)."""
+"""float32 (batch, n_mels, n_frames); n_frames even, at most 3000."""
 Windows = npt.NDArray[np.float32]
-"""float32 (batch, 1500, d_model)."""
+"""float32 (batch, n_frames / 2, d_model)."""
 
 SAME = 0.95
 """Least correlation of two encoders' outputs: int8 and bfloat16 round differently, no more."""

@@ -20,12 +20,10 @@ from openvino import opset13 as ops
 
 from server.engines.model_bin import ModelFileError, Tensor, read_variables
 
-N_FRAMES = 3000
-
 Features = npt.NDArray[np.float32]
-"""float32 (batch, n_mels, 3000)."""
+"""float32 (batch, n_mels, n_frames); n_frames even, at most 3000."""
 Windows = npt.NDArray[np.float32]
-"""float32 (batch, 1500, d_model)."""
+"""float32 (batch, n_frames / 2, d_model)."""
 Node = Any
 """OpenVINO's own; its types are not exact enough to be of use."""
 
@@ -44,7 +42,7 @@ class OpenVINOEncoder:
         precision = "bf16" if "BF16" in native else "f32"
         self.name = f"openvino-{precision}"
         compiled = core.compile_model(
-            _graph(read_variables(path / "model.bin")),
+            graph(read_variables(path / "model.bin")),
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": precision,
@@ -71,67 +69,89 @@ class OpenVINOEncoder:
         return np.stack(windows)
 
 
-def _graph(variables: Mapping[str, Tensor]) -> ov.Model:
-    """Two convolutions, positions, the layers and a last norm (openai/whisper model.py)."""
+def graph(variables: Mapping[str, Tensor]) -> ov.Model:
+    """Two convolutions, positions, the layers and a last norm (openai/whisper model.py).
+
+    Takes any number of frames up to 3000: a shorter window has the first of the positions.
+
+    Raises:
+        ModelFileError: the weights are quantised.
+    """
     if any(name.endswith("/weight_scale") for name in variables):
         raise ModelFileError("the weights are quantised; float16 or float32 is needed")
-    tower = _Tower(variables)
+    tower = Tower(variables, "encoder")
     n_mels = variables["encoder/conv1/weight"].shape[1]
-    features = ops.parameter([1, n_mels, N_FRAMES], ov.Type.f32, name="features")
+    features = ops.parameter([1, n_mels, -1], ov.Type.f32, name="features")
     x = tower.convolution(features, "conv1", stride=1)
     x = tower.convolution(x, "conv2", stride=2)
-    x = ops.transpose(x, _ints(0, 2, 1))
-    x = ops.add(x, tower.constant("position_encodings/encodings"))
+    x = ops.transpose(x, ints(0, 2, 1))
+    positions = tower.constant("position_encodings/encodings")
+    length = ops.gather(ops.shape_of(x), ints(1), ops.constant(0))
+    x = ops.add(x, ops.slice(positions, ints(0), length, ints(1), ints(0)))
     layer = 0
     while f"encoder/layer_{layer}/ffn/linear_0/weight" in variables:
-        x = tower.layer(x, f"layer_{layer}/")
+        x = tower.encoder_layer(x, f"layer_{layer}/")
         layer += 1
     return ov.Model([tower.norm(x, "layer_norm")], [features], "whisper_encoder")
 
 
-class _Tower:
-    """The encoder's operations over its variables."""
+class Tower:
+    """A transformer's operations over the variables of one of Whisper's two."""
 
-    def __init__(self, variables: Mapping[str, Tensor]) -> None:
-        self._variables = variables
-        self._heads = int(variables["encoder/num_heads"])
+    def __init__(self, variables: Mapping[str, Tensor], name: str) -> None:
+        """`name` is `encoder` or `decoder`."""
+        self.variables = variables
+        self.heads = int(variables[f"{name}/num_heads"])
+        self._name = name
 
     def constant(self, name: str) -> Node:
-        value = self._variables[f"encoder/{name}"]
+        """A variable of this tower."""
+        value = self.variables[f"{self._name}/{name}"]
         return ops.constant(np.ascontiguousarray(value, dtype=np.float32))
 
     def convolution(self, x: Node, name: str, *, stride: int) -> Node:
+        """A kernel of three frames, then GELU."""
         y = ops.convolution(x, self.constant(f"{name}/weight"), [stride], [1], [1], [1])
-        bias = ops.reshape(self.constant(f"{name}/bias"), _ints(1, -1, 1), special_zero=False)
+        bias = ops.reshape(self.constant(f"{name}/bias"), ints(1, -1, 1), special_zero=False)
         return ops.gelu(ops.add(y, bias), "erf")
 
     def linear(self, x: Node, name: str) -> Node:
+        """A projection with its bias."""
         y = ops.matmul(x, self.constant(f"{name}/weight"), transpose_a=False, transpose_b=True)
         return ops.add(y, self.constant(f"{name}/bias"))
 
     def norm(self, x: Node, name: str) -> Node:
-        y = ops.mvn(x, _ints(-1), normalize_variance=True, eps=1e-5, eps_mode="inside_sqrt")
+        """A layer norm over the last axis."""
+        y = ops.mvn(x, ints(-1), normalize_variance=True, eps=1e-5, eps_mode="inside_sqrt")
         y = ops.multiply(y, self.constant(f"{name}/gamma"))
         return ops.add(y, self.constant(f"{name}/beta"))
 
-    def layer(self, x: Node, name: str) -> Node:
+    def encoder_layer(self, x: Node, name: str) -> Node:
+        """Attention over all frames, then two projections."""
         y = self.norm(x, f"{name}self_attention/layer_norm")
         x = ops.add(x, self._attention(y, f"{name}self_attention/"))
         y = self.norm(x, f"{name}ffn/layer_norm")
         y = ops.gelu(self.linear(y, f"{name}ffn/linear_0"), "erf")
         return ops.add(x, self.linear(y, f"{name}ffn/linear_1"))
 
+    def split_heads(self, x: Node) -> Node:
+        """(batch, length, width) to (batch, heads, length, width / heads)."""
+        x = ops.reshape(x, ints(0, 0, self.heads, -1), special_zero=True)
+        return ops.transpose(x, ints(0, 2, 1, 3))
+
+    def join_heads(self, x: Node) -> Node:
+        """The way back."""
+        x = ops.transpose(x, ints(0, 2, 1, 3))
+        return ops.reshape(x, ints(0, 0, -1), special_zero=True)
+
     def _attention(self, x: Node, name: str) -> Node:
         """Query, key and value come from one fused projection."""
         fused = self.linear(x, f"{name}linear_0")
-        fused = ops.reshape(fused, _ints(0, 0, 3, self._heads, -1), special_zero=True)
-        parts = ops.split(ops.transpose(fused, _ints(2, 0, 3, 1, 4)), ops.constant(0), 3)
-        query, key, value = (ops.squeeze(part, _ints(0)) for part in parts.outputs())
-        mixed = ops.scaled_dot_product_attention(query, key, value)
-        mixed = ops.transpose(mixed, _ints(0, 2, 1, 3))
-        joined = ops.reshape(mixed, _ints(0, 0, -1), special_zero=True)
-        return self.linear(joined, f"{name}linear_1")
+        parts = (self.split_heads(part) for part in ops.split(fused, ops.constant(2), 3).outputs())
+        mixed = ops.scaled_dot_product_attention(*parts)
+        return self.linear(self.join_heads(mixed), f"{name}linear_1")
 
 
-def _ints(*values: int) -> Node:
+def ints(*values: int) -> Node:
+    """Whole numbers as a constant, which many operators want."""
     return ops.constant(np.array(values, dtype=np.int64))

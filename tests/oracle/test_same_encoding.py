@@ -39,7 +39,7 @@ def _openvino(weights: Path, precision: str) -> Encode:
     if precision != "f32":
         encoder = openvino_encoder.OpenVINOEncoder(weights, threads=1)
         return lambda features: encoder.encode(features[None])[0]
-    graph = openvino_encoder._graph(openvino_encoder.read_variables(weights / "model.bin"))
+    graph = openvino_encoder.graph(openvino_encoder.read_variables(weights / "model.bin"))
     core = openvino_encoder.ov.Core()
     compiled = core.compile_model(
         graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
