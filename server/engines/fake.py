@@ -45,7 +45,7 @@ def byte_tokenizer() -> Tokenizer:
 class FakeEngine:
     """`Engine` that answers by `script`, one window at a time a worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a test may script, by name
         self,
         script: Script,
         *,
@@ -53,6 +53,7 @@ class FakeEngine:
         no_speech_prob: float = 0.0,
         workers: int = 2,
         window_timeout: float = WINDOW_TIMEOUT,
+        aligns: bool = True,
     ) -> None:
         self._script = script
         self._language_probs = language_probs or (lambda _: {"pt": 0.95, "en": 0.05})
@@ -61,7 +62,9 @@ class FakeEngine:
         self._queue = BatchQueue(
             self._run, workers=workers, max_batch_size=1, window_timeout=window_timeout
         )
-        self._info = EngineInfo("fake", "fake", N_MELS, list(LANGUAGES), workers * 4, True)
+        self._info = EngineInfo(
+            "fake", "fake", N_MELS, list(LANGUAGES), workers * 4, seedable=True, aligns=aligns
+        )
 
     @property
     def info(self) -> EngineInfo:
@@ -98,6 +101,8 @@ class FakeEngine:
         request = job.payload
         window = _check(request)
         if job.key == "align":
+            if not self._info.aligns:
+                raise EngineError("This engine places no words in time.")
             return [_spread(request)]
         if job.key == "detect":
             return [LanguageDetection(self._language_probs(request), window)]

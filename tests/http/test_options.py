@@ -1,5 +1,7 @@
 """A form's fields, and what they ask for."""
 
+from dataclasses import replace
+
 import pytest
 from edge_bench import FILE, Bench, build, error_of, post
 from hypothesis import given
@@ -284,3 +286,14 @@ def test_the_beam_is_the_settings(bench: Bench) -> None:
 
     assert bench.transcriber.options is not None
     assert 2 == bench.transcriber.options.beam_size
+
+
+def test_words_are_refused_where_the_engine_places_none(bench: Bench) -> None:
+    """A guess would look like a time."""
+    engine = bench.transcriber.engine
+    engine.info = replace(engine.info, aligns=False)
+    words = ("timestamp_granularities[]", "word")
+    response = post(bench, ("response_format", "verbose_json"), words, FILE)
+    assert 400 == response.status_code
+    assert "timestamp_granularities" == error_of(response)["param"]
+    assert 200 == post(bench, ("response_format", "srt"), FILE).status_code

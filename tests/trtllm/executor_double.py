@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, TypeAlias
@@ -240,10 +241,28 @@ class Response:
         return self._result
 
 
-_encoded: dict[tuple[str, bytes], Any] = {}
-"""The encoder's outputs by window: it is the slow part, and always gives the same."""
+@cache
+def whisper_of(folder: Path) -> NumpyWhisper:
+    """The checkpoint in an engine's folder, loaded once."""
+    return NumpyWhisper(folder)
 
-_whispers: dict[str, NumpyWhisper] = {}
+
+_encoded: dict[tuple[int, bytes], Any] = {}
+_encoding = threading.Lock()
+
+
+def encode(whisper: NumpyWhisper, features: Any) -> Any:
+    """The encoder's output for one window, float16 (frames, n_mels).
+
+    It is the slow part and always gives the same, so the last ones are kept.
+    """
+    key = (id(whisper), features.tobytes())
+    with _encoding:
+        if key not in _encoded:
+            if len(_encoded) >= 32:
+                _encoded.clear()
+            (_encoded[key],) = whisper.encode([features.astype(np.float32)])
+        return _encoded[key]
 
 
 class Executor:
@@ -259,9 +278,7 @@ class Executor:
         built = json.loads((decoder.parent / "manifest.json").read_text())
         self.dims, self.places = built["dims"], built["windows"]
         self.max_seq_len, self.max_input_len = built["max_seq_len"], built["max_seq_len"] - 1
-        if str(encoder.parent) not in _whispers:
-            _whispers[str(encoder.parent)] = NumpyWhisper(encoder.parent)
-        self.whisper, self.key = _whispers[str(encoder.parent)], str(encoder.parent)
+        self.whisper = whisper_of(encoder.parent)
         self.free_own = self._pool(faults.own_blocks, self.max_seq_len)
         self.free_cross = self._pool(faults.cross_blocks, self.dims["n_audio_ctx"])
         self.all_blocks = (self.free_own, self.free_cross)
@@ -440,12 +457,7 @@ class Executor:
             if not self._take_blocks(sequence):
                 return
             features = sequence.request.encoder_input_features
-            key = (self.key, features.tobytes())
-            if key not in _encoded:
-                if len(_encoded) >= 32:
-                    _encoded.clear()
-                (_encoded[key],) = self.whisper.encode([features.astype(np.float32)])
-            sequence.cache = self.whisper.start(_encoded[key])
+            sequence.cache = self.whisper.start(encode(self.whisper, features))
             sequence.fresh = list(sequence.tokens)
             return
 

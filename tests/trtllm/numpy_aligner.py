@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from executor_double import encode
 from numpy_whisper import NumpyWhisper, Tensor
 
 from server.decoding.tokenizer import Tokenizer
@@ -27,7 +28,7 @@ class NumpyAligner:
         begin, text = len(request.start_sequence), list(request.text_tokens)
         tokens = [*request.start_sequence, self._tokenizer.no_timestamps, *text]
         tokens.append(self._tokenizer.eot)
-        (encoded,) = self._whisper.encode([log_mel.T])
+        encoded = encode(self._whisper, np.ascontiguousarray(log_mel.T, np.float16))
         scores: dict[int, Tensor] = {}
         hidden = self._whisper.hidden([tokens], [self._whisper.start(encoded)], scores)
         logits = self._whisper.head(hidden)[begin : begin + len(text), : self._tokenizer.eot]

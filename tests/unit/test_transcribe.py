@@ -264,6 +264,18 @@ def test_translation_uses_the_models_own_timestamps() -> None:
     assert (0.5, 4.0, " Hello.") == (segment.start, segment.end, segment.text)
 
 
+@pytest.mark.parametrize("word_timestamps", [False, True])
+def test_an_engine_that_places_no_words_gives_segments_by_timestamps(word_timestamps: bool) -> None:
+    """Also for subtitles, which are then cut between segments; it is never asked for words."""
+    options = replace(PORTUGUESE, word_timestamps=word_timestamps)
+    hypothesis = Hypothesis((_at(0.5), *TOKENIZER.encode(" Bom dia."), _at(4.0)), -0.5)
+    transcript, engine = _run(lambda _: hypothesis, _sound(5.0), options, aligns=False)
+    assert TOKENIZER.no_timestamps not in engine.requests[0].prompt
+    (segment,) = transcript.segments
+    assert (0.5, 4.0, " Bom dia.") == (segment.start, segment.end, segment.text)
+    assert () == segment.words == transcript.words
+
+
 @pytest.mark.parametrize(("seconds", "first"), [(60.0, 28.9), (30.0, 28.9), (60.0, 20.0)])
 def test_a_segment_left_open_is_decoded_again(seconds: float, first: float) -> None:
     """However little of the window is left, and however quiet it is."""
