@@ -11,15 +11,17 @@ from ops.bench.command import bench
 from ops.demo import demo
 from ops.keys import keys
 from ops.serve import serve
+from ops.tokens import tokens
 from ops.weights.command import weights
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Operate Sussurro: keys, weights, a demo, and measurements."""
+    """Operate Sussurro: keys, tokens, weights, a demo, and measurements."""
 
 
 main.add_command(keys)
+main.add_command(tokens)
 main.add_command(weights)
 main.add_command(demo)
 main.add_command(serve)

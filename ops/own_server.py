@@ -13,6 +13,20 @@ from ops.client import Client
 from ops.process import ServerProcess
 from server.access.keys import new_key
 
+ELSEWHERE = tuple(
+    f"SUSSURRO_{name}"
+    for name in (
+        "API_KEYS",
+        "TOKEN_KEYS",
+        "REQUESTS_PER_MINUTE",
+        "AUDIO_MINUTES_PER_",
+        "REDIS_URL",
+        "REPLICAS",
+        "USAGE_DB",
+    )
+)
+"""Settings, by how they begin, of the person's real server: its callers, limits and counts."""
+
 
 @contextlib.contextmanager
 def own_server(
@@ -35,7 +49,7 @@ def own_server(
         ServerProcessError: it does not start.
     """
     made = new_key(name)
-    environ = {k: v for k, v in os.environ.items() if k != "SUSSURRO_API_KEYS_FILE"}
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(ELSEWHERE)}
     environ |= {"SUSSURRO_API_KEYS": made.record, "SUSSURRO_HOST": "127.0.0.1"}
     environ |= {"SUSSURRO_PORT": "0", "SUSSURRO_LOG_LEVEL": "info"} | dict(settings or {})
     environ.setdefault("SUSSURRO_SANDBOX", "available")

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import click
 
+from ops.records import OWN as RECORDS
 from ops.settings import read_settings
 from ops.weights.command import get_models
 from server.access.keys import new_key
 
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".state"
-RECORDS = STATE / "api_keys"
 KID = "local"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -35,6 +34,8 @@ def serve() -> None:
         environ["SUSSURRO_API_KEYS_FILE"] = str(RECORDS)
         if key is not None:
             click.echo(_welcome(key, read_settings().port), err=True)
+    environ.setdefault("SUSSURRO_USAGE_DB", str(RECORDS.with_name("usage.sqlite3")))
+    RECORDS.parent.mkdir(mode=0o700, exist_ok=True)
     _sandbox_for(environ)
     sys.stdout.flush()
     os.chdir(ROOT)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -19,7 +18,9 @@ from typing import NoReturn, TypeVar
 import numpy as np
 import structlog
 
-from server.access.keys import Keyring, KeyringError
+from server.access.access import Access
+from server.access.callers import Callers
+from server.access.records import RecordsError
 from server.admission import Admission, Bounds
 from server.app import create_app
 from server.audio.loader import Loader, SandboxUnavailable
@@ -29,7 +30,7 @@ from server.engines import ctranslate2, tensorrt_llm
 from server.engines.base import Engine
 from server.engines.choice import Choice, choose
 from server.errors import EngineError
-from server.http.listener import Listener, listen
+from server.http.listener import Listener, heed_hangups, listen
 from server.http.models import Models
 from server.http.parts import AsgiApp
 from server.http.parts import Transcriber as AnyTranscriber
@@ -68,19 +69,20 @@ class ConfigError(Exception):
 def main(environ: Mapping[str, str]) -> int:
     """Run until stopped; the exit code: 0 stopped, 78 set up wrongly, 1 failed."""
     try:
-        settings, keyring = configure(environ)
+        settings, callers = configure(environ)
         logs.configure(settings.log_level)
         chosen = choose_engines(settings)
         load = partial(load_model, settings, chosen)
-        return asyncio.run(serve(settings, keyring, load, chosen))
+        reload = partial(Callers.read, environ)
+        return asyncio.run(serve(settings, callers, load, reload, chosen))
     except ConfigError as error:
         for problem in error.problems:
             print(f"sussurro: {problem}", file=sys.stderr)  # noqa: T201 - for a person at a shell
         return EXIT_CONFIG
 
 
-def configure(environ: Mapping[str, str]) -> tuple[Settings, Keyring]:
-    """Settings and keys.
+def configure(environ: Mapping[str, str]) -> tuple[Settings, Callers]:
+    """Settings, and who may call.
 
     Raises:
         ConfigError: with all that is wrong with either.
@@ -92,16 +94,9 @@ def configure(environ: Mapping[str, str]) -> tuple[Settings, Keyring]:
     if problems := _unknown_languages(settings):
         raise ConfigError(problems)
     try:
-        keyring = Keyring.parse(
-            settings.api_keys.get_secret_value(), today=lambda: datetime.now(UTC).date()
-        )
-    except KeyringError as error:
+        return settings, Callers.from_settings(settings)
+    except RecordsError as error:
         raise ConfigError(error.problems) from None
-    if not keyring:
-        raise ConfigError(
-            ["no API key: run `python -m ops keys new NAME`, put its record in SUSSURRO_API_KEYS"]
-        )
-    return settings, keyring
 
 
 def _unknown_languages(settings: Settings) -> list[str]:
@@ -177,8 +172,9 @@ def _load_on_cpu(settings: Settings, name: str, folder: Path, _tokenizer: Tokeni
 
 async def serve(
     settings: Settings,
-    keyring: Keyring,
+    callers: Callers,
     load: LoadModel,
+    reload: Callable[[], Callers],
     chosen: Mapping[str, Choice] | None = None,
 ) -> int:
     """Start the parts around the models, and stop them again; the exit code.
@@ -186,9 +182,14 @@ async def serve(
     `chosen` is told by `/readyz`.
 
     Raises:
-        ConfigError: the sandbox that is asked for cannot be had.
+        ConfigError: the sandbox, the file of usage or the Redis that is asked for cannot be had.
     """
     log = structlog.get_logger()
+    try:
+        access = Access.open(settings, callers)
+    except RecordsError as error:
+        raise ConfigError(error.problems) from None
+    heed_hangups(lambda: access.gate.reload(reload))
     loader = Loader(
         spool_dir=settings.spool_dir,
         max_audio_seconds=settings.max_audio_seconds,
@@ -201,13 +202,14 @@ async def serve(
             log.warning("sandbox_incomplete", missing=missing)
     except SandboxUnavailable as error:
         raise ConfigError([f"SUSSURRO_SANDBOX is `required`: {error}"]) from None
+    await access.start()
     transcribers: dict[str, AnyTranscriber] = {}
     models = Models(settings.models, transcribers)
     admission = Admission(Bounds.of(settings))
     readiness = Readiness(models, loader, admission, chosen)
     app = create_app(
         settings,
-        keyring=keyring,
+        access=access,
         models=models,
         loader=loader,
         admission=admission,
@@ -220,6 +222,7 @@ async def serve(
         for transcriber in transcribers.values():
             await asyncio.to_thread(transcriber.engine.close, CLOSE_SECONDS)
         await loader.close()
+        await access.close()
         log.info("stopped")
 
 

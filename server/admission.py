@@ -80,9 +80,13 @@ class Throughput:
 class Place:
     """One request that is in, or wants to be."""
 
-    def __init__(self, admission: "Admission", key_id: str, patience: float) -> None:
+    def __init__(
+        self, admission: "Admission", key_id: str, patience: float, max_requests: int
+    ) -> None:
         self._admission = admission
         self.key_id = key_id
+        self.max_requests = max_requests
+        """Requests of its key that may be inside at once."""
         self.patience = patience
         """Seconds that it may still wait."""
         self.left_s: float | None = None
@@ -155,8 +159,12 @@ class Admission:
         return min(max(seconds, 1), MAX_RETRY_AFTER)
 
     @asynccontextmanager
-    async def enter(self, key_id: str = "") -> AsyncIterator[Place]:
+    async def enter(
+        self, key_id: str = "", max_requests: int | None = None
+    ) -> AsyncIterator[Place]:
         """A place for one request, from before its body is read until it is answered.
+
+        `max_requests` is the key's own bound on those at once: 0 is none, None the server's.
 
         Raises:
             Draining: the server is about to stop.
@@ -165,16 +173,18 @@ class Admission:
         """
         if self._draining:
             raise _draining()
-        place = Place(self, key_id, self._bounds.max_wait)
+        bounds = self._bounds
+        most = bounds.max_requests_per_key if max_requests is None else max_requests
+        place = Place(self, key_id, bounds.max_wait, most or bounds.max_requests)
         waiter = _Waiter(
             place,
-            fits=lambda: self._has_place(key_id),
+            fits=lambda: self._has_place(place),
             take=lambda: self._take_place(place),
-            refuse=lambda: self._refusal(key_id),
+            refuse=lambda: self._refusal(place),
             granted=asyncio.get_running_loop().create_future(),
         )
         try:
-            await self._wait(waiter, self._at_the_door, may=self._may_wait(key_id))
+            await self._wait(waiter, self._at_the_door, may=self._may_wait(place))
             yield place
         finally:
             self._leave(place)
@@ -246,15 +256,14 @@ class Admission:
             if not waiter.granted.done() and waiter.fits():
                 _let_in(waiter)
 
-    def _has_place(self, key_id: str) -> bool:
-        bounds = self._bounds
-        free = len(self._places) < bounds.max_requests
-        return free and self._inside[key_id] < bounds.max_requests_per_key
+    def _has_place(self, place: Place) -> bool:
+        free = len(self._places) < self._bounds.max_requests
+        return free and self._inside[place.key_id] < place.max_requests
 
-    def _may_wait(self, key_id: str) -> bool:
+    def _may_wait(self, place: Place) -> bool:
         """Whether the waiting room has a seat for this key."""
-        same = sum(other.place.key_id == key_id for other in self._at_the_door)
-        return self.waiting < self._bounds.max_waiting and same < self._bounds.max_requests_per_key
+        same = sum(other.place.key_id == place.key_id for other in self._at_the_door)
+        return self.waiting < self._bounds.max_waiting and same < place.max_requests
 
     def _take_place(self, place: Place) -> None:
         self._places.add(place)
@@ -276,9 +285,9 @@ class Admission:
     def _held_s(self) -> float:
         return sum(place.left_s or 0.0 for place in self._places)
 
-    def _refusal(self, key_id: str) -> ServerError:
+    def _refusal(self, place: Place) -> ServerError:
         """Your share, or the server's."""
-        if self._inside[key_id] < self._bounds.max_requests_per_key:
+        if self._inside[place.key_id] < place.max_requests:
             return self._overloaded()
         return RateLimited(
             texts.TOO_MANY_OF_KEY.filled(seconds=self.retry_after), retry_after=self.retry_after

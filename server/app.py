@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import falcon.asgi
 
-from server.access.keys import Keyring
+from server.access.access import Access
 from server.cues import CueLimits
 from server.http import problems
 from server.http.bodies import Bodies
@@ -22,6 +22,7 @@ from server.http.parts import Admission, AudioLoader
 from server.http.probes import Alive, Readiness, Ready, Root
 from server.http.spool import Spools
 from server.http.transcriptions import Service, Transcriptions
+from server.http.usage import UsageReport
 from server.settings import Settings
 from server.types import TranscriptionOptions
 
@@ -29,7 +30,7 @@ from server.types import TranscriptionOptions
 def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     settings: Settings,
     *,
-    keyring: Keyring,
+    access: Access,
     models: Models,
     loader: AudioLoader,
     admission: Admission,
@@ -42,6 +43,8 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     service = Service(
         models=models,
         admission=admission,
+        allowances=access.allowances,
+        usage=access.usage,
         loader=loader,
         spools=Spools(settings.spool_dir),
         max_field_bytes=settings.max_field_bytes,
@@ -70,6 +73,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     app.add_route("/readyz", Ready(readiness))
     app.add_route("/v1/models", listing)
     app.add_route("/v1/models/{model:path}", listing, suffix="one")
+    app.add_route("/v1/usage", UsageReport(access.usage))
     app.add_route("/v1/audio/transcriptions", Transcriptions("transcribe", service))
     app.add_route("/v1/audio/translations", Transcriptions("translate", service))
     problems.install(app)
@@ -81,4 +85,4 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
         discard_bytes=settings.discard_bytes,
         discard_timeout=settings.discard_timeout,
     )
-    return Edge(app, keyring, limits, new_id=new_id, clock=clock)
+    return Edge(app, access.gate, limits, new_id=new_id, clock=clock)

@@ -17,6 +17,8 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ├── UploadTooLarge         413  more bytes than the limit
     ├── UnsupportedMediaType   415  the body is not multipart/form-data
     ├── RateLimited            429  your share is used up
+    │   ├── InsufficientQuota  429  your minutes of audio are used up
+    │   └── TooManyFailures    429  too many bad keys from your address
     ├── InternalError          500  anything that we did not foresee
     │   └── EngineError        500  the engine failed
     ├── Overloaded             503  the server's queue is full
@@ -171,6 +173,19 @@ class RateLimited(ServerError):
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
+
+
+class InsufficientQuota(RateLimited):
+    """The caller's minutes of audio do not suffice, this hour or this day."""
+
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+
+class TooManyFailures(RateLimited):
+    """A bad key, from an address that many of them come from."""
+
+    code = "too_many_failures"
 
 
 class InternalError(ServerError):

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 PREFIX = "SUSSURRO_"
-SECRETS = ("api_keys",)
+SECRETS = ("api_keys", "key_pepper", "token_keys", "denied_tokens", "redis_url")
 """Settings with a `_FILE` twin that names a file holding the value."""
 
 EXIT_CONFIG = 78
@@ -63,7 +63,74 @@ class Settings:
     api_keys: SecretStr = Field(
         SecretStr(""),
         description="Key records (hashes only), one a line or separated by spaces; "
-        "`ops keys new` prints one. Without a record the server refuses to start.",
+        "`ops keys new` prints one. Without a key or a token key the server refuses to start.",
+    )
+    key_pepper: SecretStr = Field(
+        SecretStr(""),
+        description="Secret for records whose algorithm is `hmac-sha256`; keep it apart from them.",
+    )
+    token_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Public keys that tokens may be signed with, one a line or separated by "
+        "spaces; `ops tokens keygen` prints one.",
+    )
+    denied_tokens: SecretStr = Field(
+        SecretStr(""),
+        description="Ids (`jti`) of tokens that are refused before they expire, one a line or "
+        "separated by spaces.",
+    )
+    token_issuer: str = Field(
+        "sussurro", min_length=1, description="The `iss` that a token must have."
+    )
+    token_audience: str = Field(
+        "sussurro", min_length=1, description="The `aud` that a token must have."
+    )
+    token_max_lifetime: Seconds = Field(
+        900.0, description="Longest time from a token's `iat` to its `exp`, in seconds."
+    )
+    requests_per_minute: int = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description="Requests of one caller within any minute, where its key or token does not "
+        "say; then 429. 0 is no limit.",
+    )
+    audio_minutes_per_hour: int = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description="Minutes of audio of one caller in an hour (UTC), where its key or token does "
+        "not say; then 429. 0 is no limit.",
+    )
+    audio_minutes_per_day: int = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description="Minutes of audio of one caller on a day (UTC), where its key or token does "
+        "not say; then 429. 0 is no limit.",
+    )
+    failures_per_minute: int = Field(
+        30,
+        ge=1,
+        le=100_000,
+        description="Requests without a good key from one address in a minute that get 401; "
+        "further ones get 429. Good keys are never refused for it.",
+    )
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis in which replicas share their limits, as `redis://`, `rediss://` or "
+        "`unix://`; without it each server counts for itself.",
+    )
+    replicas: int = Field(
+        1,
+        ge=1,
+        le=1_000,
+        description="Servers that share the limits. Without Redis, or while it is away, each "
+        "admits its part: the limit divided by this.",
+    )
+    usage_db: str = Field(
+        "",
+        description="SQLite file in which usage is kept; without one a restart forgets it.",
     )
     models: Names = Field(
         ("base",),

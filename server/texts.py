@@ -69,6 +69,43 @@ NO_SCOPE = Text(
     "Falta a esta chave de API o escopo `{scope}`. Peça a quem opera o servidor uma que o tenha.",
 )
 
+# What a caller may use up.
+
+TOO_MANY_FAILURES = Text(
+    "Incorrect API key, and too many of them came from your address. Send a good one, which is "
+    "taken at once, or try again in {wait} s.",
+    "Chave de API incorreta, e muitas delas vieram do seu endereço. Envie uma válida, que é aceita "
+    "na hora, ou tente de novo em {wait} s.",
+)
+MINUTE_USED_UP = Text(
+    "Your API key may send {limit} requests a minute. Try again in {wait} s.",
+    "Sua chave de API pode enviar {limit} requisições por minuto. Tente de novo em {wait} s.",
+)
+HOUR_USED_UP = Text(
+    "Your API key may have {minutes} minutes of audio transcribed in each hour (UTC), and what is "
+    "left is too little for this recording of {length} minutes. Try again in {wait} s.",
+    "Sua chave de API pode transcrever {minutes} minutos de áudio por hora (UTC), e o que resta é "
+    "pouco para esta gravação de {length} minutos. Tente de novo em {wait} s.",
+)
+DAY_USED_UP = Text(
+    "Your API key may have {minutes} minutes of audio transcribed on each day (UTC), and what is "
+    "left is too little for this recording of {length} minutes. Try again in {wait} s.",
+    "Sua chave de API pode transcrever {minutes} minutos de áudio por dia (UTC), e o que resta é "
+    "pouco para esta gravação de {length} minutos. Tente de novo em {wait} s.",
+)
+LONGER_THAN_HOUR = Text(
+    "This recording has {length} minutes; your API key may have {minutes} transcribed in a whole "
+    "hour. Split it, or ask whoever runs the server for more.",
+    "Esta gravação tem {length} minutos; sua chave de API pode transcrever {minutes} numa hora "
+    "inteira. Divida-a, ou peça mais a quem opera o servidor.",
+)
+LONGER_THAN_DAY = Text(
+    "This recording has {length} minutes; your API key may have {minutes} transcribed on a whole "
+    "day. Split it, or ask whoever runs the server for more.",
+    "Esta gravação tem {length} minutos; sua chave de API pode transcrever {minutes} num dia "
+    "inteiro. Divida-a, ou peça mais a quem opera o servidor.",
+)
+
 # The body and its form.
 
 HOW_TO_SEND = Text(

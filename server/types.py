@@ -348,8 +348,27 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What one caller may use up; None is the server's default, 0 is no limit.
+
+    `max_requests` is how many may be under way at once, in one process.
+    """
+
+    requests_per_minute: int | None = None
+    audio_minutes_per_hour: int | None = None
+    audio_minutes_per_day: int | None = None
+    max_requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling. `key_id` is safe to log; nothing else of a key is."""
+    """Who is calling: which key or token (`key_id`), and whose it is (`name`).
+
+    Both are safe to log; nothing else of a key is. Limits, usage and turns go by name, so that
+    two keys of one caller are not two shares.
+    """
 
     key_id: str
+    name: str
     scopes: frozenset[str] = frozenset()
+    limits: KeyLimits = KeyLimits()

@@ -5,6 +5,8 @@ Must not know: what is served.
 """
 
 import asyncio
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -27,6 +29,19 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def heed_hangups(reload: Callable[[], None]) -> None:
+    """From now on SIGHUP calls this, on the running loop; if our terminal is gone, it stops us."""
+    terminal = os.isatty(0)
+
+    def heed() -> None:
+        if terminal and not os.isatty(0):
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            reload()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, heed)
 
 
 class Listener(uvicorn.Server):

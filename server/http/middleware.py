@@ -1,10 +1,11 @@
 """The outermost ASGI layer: who calls, from which path, and whether they are still there.
 
-Knows: request ids, keys, path aliases, the answer's common headers, cancellation, the log line.
+Knows: request ids, where keys are sent, path aliases, common headers, cancellation, the log line.
 Must not know: what a route does.
 """
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Coroutine
 
@@ -12,8 +13,10 @@ import falcon
 import structlog
 
 from server import texts
-from server.access.keys import Keyring
-from server.errors import Draining, InternalError, ServerError, Unauthenticated
+from server.access.allowances import rate_limited
+from server.access.counters import Count
+from server.access.gate import Gate
+from server.errors import Draining, InternalError, ServerError, TooManyFailures
 from server.http.answer import Answer
 from server.http.body import BodyLimits, RequestBody
 from server.http.exchange import Exchange
@@ -48,14 +51,14 @@ class Edge:
     def __init__(
         self,
         app: AsgiApp,
-        keyring: Keyring,
+        gate: Gate,
         limits: BodyLimits,
         *,
         new_id: Callable[[], str],
         clock: Callable[[], float],
     ) -> None:
         self._app = app
-        self._keyring = keyring
+        self._gate = gate
         self._limits = limits
         self._new_id = new_id
         self._clock = clock
@@ -90,15 +93,26 @@ class Edge:
         answer = exchange.answer
         try:
             if _raw_path(scope) not in OPEN_PATHS:
-                exchange.principal = self._keyring.authenticate(_key(headers))
-                exchange.record.key_id = exchange.principal.key_id
+                await self._let_in(scope, headers, exchange)
             path = canonical(scope["path"])
             await self._app(exchange.put(scope, path), exchange.body.receive, answer.send)
         except ServerError as error:
+            if isinstance(error, TooManyFailures):
+                exchange.body.abandon()
             await answer.refuse(error)
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing may leak
             structlog.get_logger().error("fault", exc_info=error)
             await answer.refuse(InternalError(texts.SERVER_FAILED))
+
+    async def _let_in(self, scope: Scope, headers: dict[bytes, bytes], exchange: Exchange) -> None:
+        """Who calls, and whether that is one request too many; the answer says what is left."""
+        caller = await self._gate.identify(_credential(headers), _address(scope))
+        exchange.principal, exchange.record.key_id = caller, caller.key_id
+        count = await self._gate.admit(caller)
+        if count is not None:
+            exchange.answer.headers += _rate_headers(count)
+            if not count.allowed:
+                raise rate_limited(count)
 
     async def _race(self, work: Coroutine[None, None, None], exchange: Exchange) -> None:
         """Run until done, until the client leaves, or until the server has to stop."""
@@ -132,15 +146,26 @@ def _raw_path(scope: Scope) -> bytes:
     return bytes(raw).partition(b"?")[0]
 
 
-def _key(headers: dict[bytes, bytes]) -> str:
-    """The key that was sent, in OpenAI's header or in Azure's.
+def _address(scope: Scope) -> str:
+    """Where the request comes from; a Unix socket has no address."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
-    Raises:
-        Unauthenticated: there is none.
-    """
+
+def _credential(headers: dict[bytes, bytes]) -> str | None:
+    """The key or token that was sent, in OpenAI's header or in Azure's."""
     scheme, _, token = headers.get(b"authorization", b"").strip().partition(b" ")
     if scheme.lower() != b"bearer":
         token = headers.get(b"api-key", b"")
-    if not token.strip():
-        raise Unauthenticated(texts.NO_KEY)
-    return token.strip().decode("latin-1")
+    return token.strip().decode("latin-1") or None
+
+
+def _rate_headers(count: Count) -> list[tuple[bytes, bytes]]:
+    """OpenAI's names; the time until a next request is free is written as OpenAI's are."""
+    minutes, seconds = divmod(math.ceil(count.reset), 60)
+    reset = f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
+    return [
+        (b"x-ratelimit-limit-requests", b"%d" % count.limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % count.remaining),
+        (b"x-ratelimit-reset-requests", reset.encode()),
+    ]

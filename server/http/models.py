@@ -10,7 +10,7 @@ from typing import Any
 import falcon.asgi
 
 from server import texts
-from server.access.keys import require
+from server.access.scopes import require
 from server.errors import ModelNotFound, NotReady
 from server.http.exchange import caller_of
 from server.http.parts import Transcriber

@@ -76,8 +76,13 @@ class Place(Protocol):
 class Admission(Protocol):
     """A bounded number of transcriptions at once, and of audio in them."""
 
-    def enter(self, key_id: str) -> AbstractAsyncContextManager[Place]:
-        """A place, perhaps after a short wait; raises RateLimited, Overloaded or Draining."""
+    def enter(
+        self, key_id: str, max_requests: int | None = None
+    ) -> AbstractAsyncContextManager[Place]:
+        """A place, perhaps after a short wait; raises RateLimited, Overloaded or Draining.
+
+        `max_requests` is what the key may have at once: 0 any number, None the server's default.
+        """
         ...
 
     def drain(self) -> None:

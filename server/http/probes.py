@@ -22,6 +22,7 @@ LINKS = {
     "transcriptions": "/v1/audio/transcriptions",
     "translations": "/v1/audio/translations",
     "models": "/v1/models",
+    "usage": "/v1/usage",
     "alive": "/healthz",
     "ready": "/readyz",
 }

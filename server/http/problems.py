@@ -18,12 +18,16 @@ from server.errors import (
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    RateLimited,
     ServerError,
     Unauthenticated,
 )
 from server.http.exchange import exchange_of
 from server.http.language import TAGS
 from server.texts import Language
+
+MAX_WAIT = 60
+"""Seconds of `Retry-After` that OpenAI's SDKs heed."""
 
 
 class Problem(NamedTuple):
@@ -51,7 +55,10 @@ def render(error: ServerError, language: Language = "en") -> Problem:
         headers["www-authenticate"] = 'Bearer realm="sussurro"'
     if error.retry_after is not None:
         headers["retry-after"] = str(max(error.retry_after, 1))
-        headers["x-should-retry"] = "true"  # OpenAI's SDKs follow it before their own rules
+        # OpenAI's SDKs follow it before their own rules; they would not wait longer, but go on
+        headers["x-should-retry"] = "true" if error.retry_after <= MAX_WAIT else "false"
+    elif isinstance(error, RateLimited):
+        headers["x-should-retry"] = "false"
     return Problem(
         error.status, headers, json.dumps({"error": fields}, ensure_ascii=False).encode()
     )

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import falcon.asgi
 
 from server import texts
-from server.access.keys import require
+from server.access.allowances import Allowances
+from server.access.scopes import require
+from server.access.usage import Usage
 from server.errors import DeadlineExceeded, InvalidOption
 from server.http import options
+from server.http.accounting import account
 from server.http.answer import UNBUFFERED
 from server.http.bodies import Bodies
 from server.http.exchange import Exchange, caller_of, exchange_of
@@ -26,7 +29,7 @@ from server.http.options import Wanted
 from server.http.parts import Admission, AudioLoader, Place, Transcriber
 from server.http.spool import Spool, Spools
 from server.observe.logs import RequestRecord
-from server.types import Audio, Task, Transcript, TranscriptionOptions
+from server.types import Audio, Principal, Task, Transcript, TranscriptionOptions
 
 WARNING_HEADER = b"x-sussurro-warning"
 """Codes of what went wrong without stopping us, in every format (`audio_truncated`)."""
@@ -38,6 +41,8 @@ class Service:
 
     models: Models
     admission: Admission
+    allowances: Allowances
+    usage: Usage
     loader: AudioLoader
     spools: Spools
     max_field_bytes: int
@@ -55,13 +60,13 @@ class Transcriptions:
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Audio in, text out."""
-        exchange = exchange_of(req)
-        key_id = caller_of(req).key_id
-        require(caller_of(req), self._task)
+        exchange, caller = exchange_of(req), caller_of(req)
+        require(caller, self._task)
         content_type = check_media_type(req.content_type, self._task)
         self._service.models.find(None)  # while models load, refuse before the upload
         async with (
-            self._admit(exchange.record, key_id) as place,
+            account(exchange, caller, self._service.allowances, self._service.usage) as charged,
+            self._admit(exchange.record, caller) as place,
             self._service.spools.open() as spool,
         ):
             form = await self._upload(exchange, content_type, spool)
@@ -73,12 +78,13 @@ class Transcriptions:
             ):
                 audio = await self._load(spool, exchange)
                 await spool.close()
+                await charged.charge(audio.duration)
                 await _hold(place, exchange.record)
                 transcript = await model.transcribe(
                     audio,
                     wanted.options,
                     deadline=deadline,
-                    key_id=key_id,
+                    key_id=caller.name,
                     on_progress=place.progress,
                     on_segments=bodies.teller(wanted, push),
                 )
@@ -88,10 +94,11 @@ class Transcriptions:
                     exchange.answer.headers += UNBUFFERED
 
     @asynccontextmanager
-    async def _admit(self, record: RequestRecord, key_id: str) -> AsyncIterator[Place]:
+    async def _admit(self, record: RequestRecord, caller: Principal) -> AsyncIterator[Place]:
         """A place in the server; how long it took to get one is for the log."""
         started = time.monotonic()
-        async with self._service.admission.enter(key_id) as place:
+        most = self._service.allowances.max_requests(caller)
+        async with self._service.admission.enter(caller.name, most) as place:
             record.wait_s = time.monotonic() - started
             yield place
 

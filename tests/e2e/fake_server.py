@@ -9,9 +9,11 @@ import asyncio
 import os
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 from server.__main__ import configure, leave, serve
+from server.access.callers import Callers
 from server.engines.fake import FakeEngine, byte_tokenizer
 from server.observe import logs
 from server.scheduler import Scheduler
@@ -44,6 +46,7 @@ def load(_name: str) -> Transcriber:
 
 
 if __name__ == "__main__":
-    settings, keyring = configure(os.environ)
+    settings, callers = configure(os.environ)
     logs.configure(settings.log_level)
-    leave(asyncio.run(serve(settings, keyring, load)))
+    reload = partial(Callers.read, os.environ)
+    leave(asyncio.run(serve(settings, callers, load, reload)))

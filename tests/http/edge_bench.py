@@ -20,6 +20,8 @@ from typing import Any
 import httpx
 import numpy as np
 
+from server.access.access import Access
+from server.access.callers import Callers
 from server.access.keys import Keyring, new_key
 from server.admission import Admission, Bounds
 from server.app import create_app
@@ -47,6 +49,7 @@ from server.types import (
 
 KEY = new_key("tester")
 NARROW = new_key("narrow", scopes={"models"})
+ADMIN = new_key("boss", scopes={"admin"})
 EXPIRED = new_key("old", expires=date(2020, 1, 1))
 
 
@@ -185,6 +188,7 @@ class Bench:
     readiness: Readiness
     transcribers: dict[str, Any]
     settings: Settings
+    access: Access
     log: io.StringIO = field(default_factory=io.StringIO)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -207,10 +211,14 @@ class Bench:
         return [line for line in every if line["event"] == event]
 
 
+OPEN: list[Access] = []
+"""Those of the test that runs; its end closes them."""
+
+
 def build(spool_dir: Path, **overrides: Any) -> Bench:
     """An application whose settings differ from the defaults by `overrides`."""
     settings = Settings(spool_dir=spool_dir, **overrides)
-    records = " ".join(key.record for key in (KEY, NARROW, EXPIRED))
+    records = " ".join(key.record for key in (KEY, NARROW, ADMIN, EXPIRED))
     transcriber, loader = StubTranscriber(), StubLoader()
     transcribers: dict[str, Any] = {"base": transcriber}
     models = Models(settings.models, transcribers)
@@ -221,16 +229,19 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
         admission,
         {"base": Choice("ctranslate2", Path("/nowhere"), "weights", "no GPU", "no nvidia-smi")},
     )
+    callers = Callers(Keyring.parse(records, today=lambda: date(2026, 1, 1)))
+    access = Access.open(settings, callers)
+    OPEN.append(access)
     app = create_app(
         settings,
-        keyring=Keyring.parse(records, today=lambda: date(2026, 1, 1)),
+        access=access,
         models=models,
         loader=loader,
         admission=admission,
         readiness=readiness,
         now=lambda: 1_700_000_000.5,
     )
-    bench = Bench(app, transcriber, loader, admission, readiness, transcribers, settings)
+    bench = Bench(app, transcriber, loader, admission, readiness, transcribers, settings, access)
     logs.configure("info", bench.log)
     return bench
 

@@ -109,7 +109,7 @@ def test_work_after_the_answer_is_done(bench: Bench) -> None:
         async def send(_message: object) -> None:
             pass
 
-        edge = Edge(app, bench.app._keyring, bench.app._limits, new_id=str, clock=time.monotonic)
+        edge = Edge(app, bench.app._gate, bench.app._limits, new_id=str, clock=time.monotonic)
         await edge({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
 
     asyncio.run(scenario())

@@ -23,7 +23,7 @@ ERRORS = list(tree(ServerError))
 def test_every_error_has_a_status_a_type_and_a_code(error: type[ServerError]) -> None:
     """A client can act on each of them."""
     assert 400 <= error.status <= 504
-    assert error.type in {"invalid_request_error", "server_error", "requests"}
+    assert error.type in {"invalid_request_error", "server_error", "requests", "insufficient_quota"}
     assert error.code
 
 

@@ -1,21 +1,18 @@
 """Keys and their records."""
 
 import hashlib
+import hmac
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from server.access.keys import (
-    SCOPES,
-    Keyring,
-    KeyringError,
-    Record,
-    kid_of,
-    new_key,
-    require,
-)
+from server.access.keys import Keyring, kid_of, new_key
+from server.access.records import Record, RecordsError
+from server.access.scopes import DEFAULT_SCOPES, require
 from server.errors import Forbidden, Unauthenticated
-from server.types import Principal
+from server.types import KeyLimits, Principal
 
 
 def ring(*records: str, today: date = date(2026, 6, 1)) -> Keyring:
@@ -25,7 +22,7 @@ def ring(*records: str, today: date = date(2026, 6, 1)) -> Keyring:
 
 def problems(text: str) -> list[str]:
     """What the keyring says about bad records."""
-    with pytest.raises(KeyringError) as caught:
+    with pytest.raises(RecordsError) as caught:
         Keyring.parse(text, today=lambda: date(2026, 1, 1))
     return caught.value.problems
 
@@ -34,7 +31,7 @@ def test_a_new_key_opens_its_own_record() -> None:
     """The key that is shown and the record that the server gets belong together."""
     fresh = new_key("n8n")
 
-    assert Principal("n8n", SCOPES) == ring(fresh.record).authenticate(fresh.key)
+    assert Principal("n8n", "n8n", DEFAULT_SCOPES) == ring(fresh.record).authenticate(fresh.key)
 
 
 def test_a_key_has_the_published_form() -> None:
@@ -79,7 +76,7 @@ def test_an_expiry_without_scopes_leaves_their_place_empty() -> None:
     fresh = new_key("n8n", expires=date(2027, 1, 31))
 
     assert fresh.record.endswith("::2027-01-31")
-    assert SCOPES == ring(fresh.record).authenticate(fresh.key).scopes
+    assert DEFAULT_SCOPES == ring(fresh.record).authenticate(fresh.key).scopes
 
 
 @pytest.mark.parametrize("kid", ["", "UPPER", "under_score", "-dash", "a" * 33, "a:b", "ä"])
@@ -89,7 +86,7 @@ def test_a_bad_kid_gets_no_key(kid: str) -> None:
         new_key(kid)
 
 
-@pytest.mark.parametrize("scopes", [{"admin"}, set()])
+@pytest.mark.parametrize("scopes", [{"everything"}, set()])
 def test_unknown_or_no_scopes_get_no_key(scopes: set[str]) -> None:
     """A key is good for something that exists."""
     with pytest.raises(ValueError, match="scopes"):
@@ -141,7 +138,7 @@ def test_all_problems_are_told_at_once_and_values_are_not_repeated() -> None:
     """Whoever sets the server up reads everything in one go, and no hash lands in a log."""
     digest = "ab" * 32
     found = problems(
-        f"UP:sha256:{digest} a:md5:{digest} b:sha256:xyz c:sha256:{digest}:admin "
+        f"UP:sha256:{digest} a:md5:{digest} b:sha256:xyz c:sha256:{digest}:root "
         f"d:sha256:{digest}::soon e:sha256:{digest}:::: f f:sha256:{digest} f:sha256:{digest}"
     )
 
@@ -177,6 +174,111 @@ def test_a_record_reads_back_as_it_was_written() -> None:
 
 def test_a_missing_scope_is_forbidden() -> None:
     """Scopes are enforced by name."""
-    require(Principal("a", frozenset({"models"})), "models")
+    require(Principal("a", "a", frozenset({"models"})), "models")
     with pytest.raises(Forbidden, match="transcribe"):
-        require(Principal("a", frozenset({"models"})), "transcribe")
+        require(Principal("a", "a", frozenset({"models"})), "transcribe")
+
+
+def test_a_key_without_scopes_is_no_administrator() -> None:
+    """What others have used, and the server's figures, are for keys that name those scopes."""
+    fresh = new_key("n8n")
+
+    assert not {"admin", "metrics"} & ring(fresh.record).authenticate(fresh.key).scopes
+
+
+def test_limits_are_kept_in_the_record() -> None:
+    """Named as in the settings; what is not named is the server's to decide."""
+    fresh = new_key("n8n", limits=["requests_per_minute=60", "audio_minutes_per_day=0"])
+
+    assert fresh.record.endswith(":::requests_per_minute=60,audio_minutes_per_day=0")
+    assert KeyLimits(requests_per_minute=60, audio_minutes_per_day=0) == (
+        ring(fresh.record).authenticate(fresh.key).limits
+    )
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        ["rpm=6"],
+        ["max_requests"],
+        ["max_requests=-1"],
+        ["max_requests=1.5"],
+        ["max_requests=٣"],
+        ["max_requests=99999999"],
+        ["max_requests=1", "max_requests=2"],
+    ],
+)
+def test_a_bad_limit_gets_no_key(limits: list[str]) -> None:
+    """A limit that would not hold is refused when the key is made."""
+    with pytest.raises(ValueError, match=r"limit|max_requests"):
+        new_key("a", limits=limits)
+
+
+def test_keys_that_replace_one_another_are_one_caller() -> None:
+    """Each has an id of its own in the log; the name is what limits and usage go by."""
+    old, new = new_key("n8n"), new_key("n8n_2")
+    keyring = ring(old.record, new.record)
+    callers = [keyring.authenticate(key.key) for key in (old, new)]
+
+    assert [("n8n", "n8n"), ("n8n_2", "n8n")] == [(c.key_id, c.name) for c in callers]
+
+
+@pytest.mark.parametrize("kid", ["n8n_1", "n8n_02", "n8n_", "n8n_x", "n8n_99999", "n8n_2_3"])
+def test_only_numbers_from_two_follow_a_name(kid: str) -> None:
+    """One key has one id."""
+    with pytest.raises(ValueError, match="kid"):
+        new_key(kid)
+
+
+def test_a_pepper_is_needed_beside_the_record() -> None:
+    """Whoever has the records alone cannot even try keys against them."""
+    fresh = new_key("n8n", pepper="salt and more")
+    record = fresh.record
+    expected = hmac.new(b"salt and more", fresh.key.encode(), "sha256").hexdigest()
+
+    assert f"n8n:hmac-sha256:{expected}" == record
+    good = Keyring.parse(record, today=date.today, pepper="salt and more")
+    assert "n8n" == good.authenticate(fresh.key).key_id
+    with pytest.raises(Unauthenticated):
+        Keyring.parse(record, today=date.today, pepper="other").authenticate(fresh.key)
+    with pytest.raises(RecordsError, match="no pepper"):
+        Keyring.parse(record, today=date.today)
+
+
+def test_records_with_and_without_pepper_live_side_by_side() -> None:
+    """A pepper can be brought in key by key."""
+    plain, salted = new_key("a"), new_key("b", pepper="p")
+    keyring = Keyring.parse(f"{plain.record} {salted.record}", today=date.today, pepper="p")
+
+    assert ["a", "b"] == [keyring.authenticate(k.key).key_id for k in (plain, salted)]
+
+
+def test_the_log_learns_why_a_key_was_refused() -> None:
+    """The caller does not."""
+    old, stranger = new_key("old", expires=date(2020, 1, 1)), new_key("stranger")
+    keyring = ring(old.record)
+
+    reasons = []
+    for key in ("sk-abc", stranger.key, old.key, new_key("old").key):
+        with pytest.raises(Unauthenticated) as caught:
+            keyring.authenticate(key)
+        reasons.append(caught.value.reason)
+
+    assert ["key_malformed", "key_unknown", "key_expired", "key_unknown"] == reasons
+
+
+@given(st.text(max_size=200) | st.from_regex(r"wsk_[a-z0-9_-]{0,40}_\w{0,60}", fullmatch=True))
+def test_no_text_is_more_than_a_bad_key(text: str) -> None:
+    """Whatever is sent as a key ends in the same refusal."""
+    with pytest.raises(Unauthenticated):
+        ring(new_key("n8n").record).authenticate(text)
+
+
+@given(st.text(max_size=300) | st.from_regex(r"[a-z:,=0-9_-]{0,200}", fullmatch=True))
+def test_no_text_breaks_the_reader_of_records(text: str) -> None:
+    """It is read, or its problems are told."""
+    try:
+        ring(text)
+    except RecordsError as error:
+        told = error.problems
+        assert told

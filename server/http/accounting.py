@@ -1,0 +1,72 @@
+"""What a transcription is charged, when it is given back, and when it counts as used.
+
+Knows: which ends of a request are whose fault.
+Must not know: limits, where anything is written down.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from server.access.allowances import Allowances, Spent
+from server.access.usage import Usage
+from server.errors import ServerError
+from server.http.exchange import Exchange
+from server.types import Principal
+
+
+class Account:
+    """One request's."""
+
+    def __init__(self, caller: Principal, allowances: Allowances) -> None:
+        self._caller = caller
+        self._allowances = allowances
+        self._spent: Spent | None = None
+        self.audio_s: float | None = None
+        """Seconds of audio that were charged."""
+
+    async def charge(self, audio_s: float) -> None:
+        """The recording's length is known.
+
+        Raises:
+            InsufficientQuota: the caller's minutes do not suffice.
+        """
+        self._spent = await self._allowances.spend(self._caller, audio_s)
+        self.audio_s = audio_s
+
+    async def give_back(self) -> None:
+        """It was not used."""
+        if self._spent is not None:
+            await self._allowances.give_back(self._spent)
+
+
+@asynccontextmanager
+async def account(
+    exchange: Exchange, caller: Principal, allowances: Allowances, usage: Usage
+) -> AsyncIterator[Account]:
+    """Around a transcription, until its answer is ready to be sent.
+
+    Then it is counted as used, before anybody is told: if the process dies in between, an answer
+    is counted that nobody got, never the reverse. What fails by our fault is given back; what a
+    client leaves is not, the work was done or under way.
+    """
+    kept = Account(caller, allowances)
+    counted = False
+    try:
+        yield kept
+        if kept.audio_s is not None:
+            counted = True
+            await usage.add(caller.name, kept.audio_s)
+    except (Exception, asyncio.CancelledError) as error:
+        if not _callers_fault(error, exchange):
+            await kept.give_back()
+            if counted and kept.audio_s is not None:
+                await usage.add(caller.name, -kept.audio_s, -1)
+        raise
+
+
+def _callers_fault(error: BaseException, exchange: Exchange) -> bool:
+    """Whether the caller asked for something wrong, or left."""
+    if isinstance(error, asyncio.CancelledError):
+        return exchange.record.client_disconnected
+    return isinstance(error, ServerError) and error.status < 500
