@@ -80,11 +80,16 @@ class Spools:
         Raises:
             Overloaded: the folder takes no file.
         """
+        created: list[BinaryIO] = []
         try:
-            file = await _in_thread(self._writers, self._create)
+            await _in_thread(self._writers, lambda: created.append(self._create()))
         except OSError as error:
             raise Overloaded(texts.NO_DISK, retry_after=30) from error
-        spool = Spool(file, self._writers)
+        except asyncio.CancelledError:
+            for file in created:  # made, but nobody was told any more
+                file.close()
+            raise
+        spool = Spool(created[0], self._writers)
         try:
             yield spool
         finally:
