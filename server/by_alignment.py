@@ -14,14 +14,14 @@ import numpy as np
 from server.decoding.guard import plain
 from server.decoding.repetition import loop_mask
 from server.decoding.sentences import group_words, stop_at_a_gap
-from server.decoding.timing import Timing, in_order, shorten_after_pause, tidy
+from server.decoding.timing import Timing, in_order, longest, shorten_after_pause, tidy
 from server.decoding.tokenizer import TIME_PRECISION, Tokenizer
 from server.types import SAMPLE_RATE, DecodingResult, Segment, Window
 from server.window_decoder import HOP, Job, WindowDecoder
 from server.window_rest import MIN_STEP, Context, Found, segment_of, text_tokens, unheard
 
 MAX_WORD = 1.5
-"""Seconds: what an alignment gives a word beyond this, and beyond twice the typical, is a pause."""
+"""Seconds: what an alignment gives a word beyond this, and beyond its own length, is a pause."""
 
 Run: TypeAlias = tuple[Timing, Sequence[int]]
 """A word and its tokens."""
@@ -38,7 +38,7 @@ class ByAlignment:
         self,
         job: Job,
         window: Window,
-        language: str,
+        languages: Sequence[str],
         context: Context,
         *,
         goes_on: bool,
@@ -49,7 +49,7 @@ class ByAlignment:
         Args:
             job: the transcription.
             window: what to decode.
-            language: what is spoken there.
+            languages: what is spoken there, then what it might be.
             context: the text before it, which is used up here.
             goes_on: the span is longer than the window, so that the next one starts between two
                 words of this one.
@@ -58,7 +58,7 @@ class ByAlignment:
         result = await self._windows.decode(
             job,
             window,
-            language,
+            languages,
             previous=context.previous,
             without_timestamps=True,
             first_rung_only=again,
@@ -82,7 +82,8 @@ class ByAlignment:
         if result.compression_ratio > job.options.compression_ratio_threshold:
             runs = _without_loops(job, runs)
         left = unheard(job, window, [word for word, _ in runs], typical, stop)
-        return Found(self._segments(window, result, runs), left, stop, result.temperature)
+        segments = self._segments(window, result, runs)
+        return Found(segments, left, stop, result.temperature, result.language)
 
     def _segments(self, window: Window, result: DecodingResult, runs: list[Run]) -> list[Segment]:
         segments = []
@@ -114,7 +115,7 @@ class ByAlignment:
 def _leave_pauses(words: Sequence[Timing], typical: float) -> None:
     """A word before a long stretch without one does not last until the next."""
     for word in words:
-        word.end = min(word.end, word.start + max(2 * typical, MAX_WORD))
+        word.end = min(word.end, word.start + max(longest(word.word, typical), MAX_WORD))
 
 
 def _left_for_the_next(job: Job, window: Window, words: list[Timing]) -> tuple[list[Timing], int]:

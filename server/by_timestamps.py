@@ -32,21 +32,25 @@ class ByTimestamps:
         self._windows = windows
         self._tokenizer = tokenizer
 
-    async def decode(self, job: Job, window: Window, language: str, context: Context) -> Found:
+    async def decode(
+        self, job: Job, window: Window, languages: Sequence[str], context: Context
+    ) -> Found:
         """Segments as the model's timestamps cut them; the next window starts where it stopped.
 
         A model that is given the text before the window sometimes writes a sentence of it and
         skips the rest. Where words leave sound without any, the window is decoded once more
         without that text.
         """
-        found = await self._decode(job, window, language, context)
+        found = await self._decode(job, window, languages, context)
         if found.unheard and context.previous:
             context.previous = ()
-            found = await self._decode(job, window, language, context)
+            found = await self._decode(job, window, languages, context)
         return found
 
-    async def _decode(self, job: Job, window: Window, language: str, context: Context) -> Found:
-        result = await self._windows.decode(job, window, language, previous=context.previous)
+    async def _decode(
+        self, job: Job, window: Window, languages: Sequence[str], context: Context
+    ) -> Found:
+        result = await self._windows.decode(job, window, languages, previous=context.previous)
         if result.dropped:
             return Found([], [], window.end)
         parts = split(result.tokens, self._tokenizer, window.duration)
@@ -57,7 +61,7 @@ class ByTimestamps:
         spoken = job.options.task == "transcribe"
         aligns = self._windows.engine.info.aligns
         if not segments or not aligns or not (spoken or job.options.word_timestamps):
-            return Found(segments, [], stop, result.temperature)
+            return Found(segments, [], stop, result.temperature, result.language)
         placed = await self._windows.place_words(job, window, tokens, result)
         words, typical = tidy([replace(each) for each in placed], window.time_offset)
         if placed:
@@ -66,7 +70,7 @@ class ByTimestamps:
         left = unheard(job, window, words, typical, stop) if spoken else []
         if job.options.word_timestamps:
             segments = self._with_words(segments, placed, window, context)
-        return Found(segments, left, stop, result.temperature)
+        return Found(segments, left, stop, result.temperature, result.language)
 
     def _with_text_tokens(self, segments: list[Segment], probs: list[float]) -> list[Segment]:
         """Each segment with its share of the window's probabilities."""

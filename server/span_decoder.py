@@ -6,11 +6,12 @@ Must not know: how spans were cut, how they are put together.
 
 import math
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from server.by_alignment import ByAlignment
 from server.by_timestamps import ByTimestamps
-from server.decoding.guard import MIN_VOICE, plain, suspect_segment
-from server.decoding.language_choice import language_of_window, restrict
+from server.decoding.guard import needed_voice, plain, suspect_segment
+from server.decoding.language_choice import languages_of_window, restrict
 from server.decoding.tokenizer import Tokenizer
 from server.types import SAMPLE_RATE, OnSegments, Segment, SpeechSegment, Window
 from server.window_decoder import Job, WindowDecoder
@@ -26,6 +27,9 @@ RESET_TEMPERATURE = 0.5
 
 UNLIKELY = 0.4
 """A segment whose words are less likely than this on average needs voice under it."""
+
+MAX_ALIKE, ALIKE = 2, 0.75
+"""So few words of a rest are the neighbour's if so much of their letters is."""
 
 MARGIN = 0.2
 """Seconds around a segment in which its voice may lie: word times are not exact."""
@@ -74,6 +78,8 @@ class SpanDecoder:
                 told = sorted(segments, key=lambda segment: segment.start)
                 kept = [each for each in kept if not _is_told(each, told)]
             segments += kept
+            seconds = sum(each.end - each.start for each in kept)
+            job.heard[found.language] = job.heard.get(found.language, 0.0) + seconds
             self._remember(job, context, found, kept)
         _hand_on(segments, math.inf, on_segments)
 
@@ -81,12 +87,12 @@ class SpanDecoder:
         self, job: Job, window: Window, context: Context, *, goes_on: bool, depth: int
     ) -> Found:
         """One window in its language, by the way that suits it."""
-        language = await self._language(job, window)
+        languages = await self._languages(job, window)
         placeable = job.options.task == "transcribe" and self._windows.engine.info.aligns
         if job.options.mode == "accurate" or not placeable:
-            return await self._by_timestamps.decode(job, window, language, context)
+            return await self._by_timestamps.decode(job, window, languages, context)
         return await self._by_alignment.decode(
-            job, window, language, context, goes_on=goes_on, again=depth > 0
+            job, window, languages, context, goes_on=goes_on, again=depth > 0
         )
 
     @staticmethod
@@ -98,13 +104,13 @@ class SpanDecoder:
         said = tuple(token for segment in kept for token in segment.tokens)
         context.previous = (*context.previous, *said) if trusted else ()
 
-    async def _language(self, job: Job, window: Window) -> str:
-        """The recording's language, unless the caller gave none and this window has another."""
+    async def _languages(self, job: Job, window: Window) -> list[str]:
+        """The recording's language, unless the caller gave none and this window has others."""
         if job.options.language:
-            return job.options.language
+            return [job.options.language]
         detection = await self._windows.detect_language(job, window)
         probs = restrict(detection.language_probs, job.options.languages)
-        return language_of_window(probs, job.language, window.duration)
+        return languages_of_window(probs, job.language, window.duration)
 
     async def _is_said(self, job: Job, segment: Segment) -> bool:
         """Whether a segment stays: it has a word, and what looks invented has voice under it."""
@@ -118,7 +124,8 @@ class SpanDecoder:
         if reason is None:
             return True
         voiced = await self._windows.voiced(job, segment.start - MARGIN, segment.end + MARGIN)
-        if voiced >= MIN_VOICE:
+        doubted = segment.no_speech_prob > job.options.no_speech_threshold
+        if voiced >= needed_voice(segment.end - segment.start, doubted=doubted):
             return True
         job.drop(segment.start, segment.end, reason)
         return False
@@ -128,14 +135,21 @@ def _is_told(segment: Segment, segments: Sequence[Segment]) -> bool:
     """Whether the words of a rest are just the neighbour's again.
 
     The alignment may put a word before or after the sound that it stands for; decoded by
-    itself, that sound gives the word once more.
+    itself, that sound gives the word once more, or nearly so: «181» for «1881».
     """
-    words = plain(segment.text)
+    words = plain(segment.text).split()
     before = [other for other in segments if other.start <= segment.start]
     after = [other for other in segments if other.start > segment.start]
-    told_before = f" {plain(before[-1].text)}".endswith(f" {words}") if before else False
-    told_after = f"{plain(after[0].text)} ".startswith(f"{words} ") if after else False
-    return told_before or told_after
+    told_before = before and _is_same(words, plain(before[-1].text).split()[-len(words) :])
+    told_after = after and _is_same(words, plain(after[0].text).split()[: len(words)])
+    return bool(told_before or told_after)
+
+
+def _is_same(words: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether the words are equal, or few and alike."""
+    if words == other or len(words) > MAX_ALIKE:
+        return words == other
+    return SequenceMatcher(None, " ".join(words), " ".join(other)).ratio() >= ALIKE
 
 
 def _hand_on(segments: Sequence[Segment], until: float, on_segments: OnSegments) -> list[Segment]:

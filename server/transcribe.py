@@ -187,7 +187,7 @@ def _places_to_vote(spans: Sequence[SpeechSegment]) -> list[tuple[int, int]]:
 def _assemble(job: Job, segments: tuple[Segment, ...]) -> Transcript:
     return Transcript(
         task=job.options.task,
-        language=job.language,
+        language=_most_heard(job),
         duration=job.audio.duration,
         text="".join(segment.text for segment in segments).strip(),
         segments=segments,
@@ -200,6 +200,13 @@ def _assemble(job: Job, segments: tuple[Segment, ...]) -> Transcript:
             queue_s=job.stats.queue_s + job.turn.queue_s,
         ),
     )
+
+
+def _most_heard(job: Job) -> str:
+    """The language of most of the speech; what was asked for, or found first, without any."""
+    if job.options.language or not any(job.heard.values()):
+        return job.language
+    return max(job.heard, key=lambda code: (job.heard[code], code == job.language))
 
 
 async def _all(spans: Iterable[Coroutine[Any, Any, None]]) -> None:

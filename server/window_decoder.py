@@ -5,7 +5,7 @@ Must not know: how a recording is cut into windows, how segments are made of the
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from server.audio.features import log_mel
@@ -15,10 +15,11 @@ from server.decoding.fallback import (
     best_attempt,
     compression_ratio,
     generation_options,
+    is_doubtful,
     needs_fallback,
     rank,
 )
-from server.decoding.guard import is_suspect, reason_to_drop_window
+from server.decoding.guard import is_made_up, is_suspect, reason_to_drop_window
 from server.decoding.prompt import build_prompt, encode_prompt
 from server.decoding.timing import Timing, place_words
 from server.decoding.tokenizer import Tokenizer
@@ -51,7 +52,10 @@ ENCODE, DECODE, ALIGN = 0.5, 0.4, 0.1
 
 @dataclass(slots=True)
 class Job:
-    """One transcription under way. `encoded` keeps what language detection has computed."""
+    """One transcription under way.
+
+    `encoded` keeps what language detection has computed, `heard` are seconds of speech by language.
+    """
 
     audio: Audio
     level: Decibels
@@ -62,6 +66,7 @@ class Job:
     stats: TranscriptionStats = field(default_factory=TranscriptionStats)
     dropped: list[Dropped] = field(default_factory=list)
     encoded: dict[tuple[int, int], Encoded] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)
 
     def level_of(self, start: int, end: int) -> Decibels:
         """Levels of samples `start` to `end`."""
@@ -144,45 +149,86 @@ class WindowDecoder:
         self,
         job: Job,
         window: Window,
-        language: str,
+        languages: Sequence[str],
         *,
         previous: tuple[int, ...] = (),
         without_timestamps: bool = False,
         first_rung_only: bool = False,
     ) -> DecodingResult:
-        """Climb the temperature ladder until a result passes the gates, or is no speech."""
-        encoded = job.encoded.pop((window.start, window.end), None)
-        prompt = build_prompt(
-            self._tokenizer,
-            language,
-            job.options.task,
-            hotwords=encode_prompt(self._tokenizer, job.options.hotwords),
-            previous=previous,
-            without_timestamps=without_timestamps,
-        )
+        """Climb the temperature ladder until a result passes the gates, or is no speech.
+
+        `languages` are the window's and those that it might be in as well: they are tried where
+        the first one gives a doubtful text, and the likeliest text decides.
+        """
+        first, *higher = job.options.temperatures
         job.count(windows=1)
-        attempts: list[DecodingResult] = []
-        temperatures = job.options.temperatures
-        for temperature in temperatures[:1] if first_rung_only else temperatures:
-            request = GenerationRequest(
-                request_id=job.turn.request_id,
-                prompt=prompt,
-                options=generation_options(
-                    job.options, temperature, self._tokenizer.suppress_tokens
-                ),
-                features=window.features,
-                encoded=encoded,
-                deadline=job.turn.deadline,
+        prompts = {
+            language: build_prompt(
+                self._tokenizer,
+                language,
+                job.options.task,
+                hotwords=encode_prompt(self._tokenizer, job.options.hotwords),
+                previous=previous,
+                without_timestamps=without_timestamps,
             )
-            attempt = await self._generate(job, request, window, language)
-            encoded = attempt.encoded
-            if not attempts and is_suspect(attempt, job.options):
-                attempt = await self._judge(job, window, attempt)
-            if attempt.dropped or not needs_fallback(attempt, job.options):
+            for language in languages
+        }
+        encoded = job.encoded.pop((window.start, window.end), None)
+        attempt = await self._attempt(job, window, languages[0], prompts, first, encoded)
+        if is_suspect(attempt, job.options):
+            attempt = await self._judge(job, window, attempt)
+            if attempt.dropped:
                 return attempt
-            attempts.append(attempt)
+        attempts = [attempt]
+        for language in languages[1:]:
+            if not is_doubtful(best_attempt(attempts, job.options), job.options):
+                break
+            encoded = attempt.encoded
+            attempts.append(await self._attempt(job, window, language, prompts, first, encoded))
+        best = best_attempt(attempts, job.options)
+        for temperature in () if first_rung_only else higher:
+            if not needs_fallback(best, job.options):
+                return best
+            language, encoded = best.language, attempt.encoded
+            attempts.append(
+                await self._attempt(job, window, language, prompts, temperature, encoded)
+            )
+            passed = not needs_fallback(attempts[-1], job.options)
+            best = attempts[-1] if passed else best_attempt(attempts, job.options)
+        return await self._judge_last(job, window, best)
+
+    async def _attempt(  # noqa: PLR0913, PLR0917 - one call of the engine, all of it needed
+        self,
+        job: Job,
+        window: Window,
+        language: str,
+        prompts: Mapping[str, tuple[int, ...]],
+        temperature: float,
+        encoded: Encoded | None,
+    ) -> DecodingResult:
+        request = GenerationRequest(
+            request_id=job.turn.request_id,
+            prompt=prompts[language],
+            options=generation_options(job.options, temperature, self._tokenizer.suppress_tokens),
+            features=window.features,
+            encoded=encoded,
+            deadline=job.turn.deadline,
+        )
+        attempt = await self._generate(job, request, window, language)
+        if needs_fallback(attempt, job.options):
             job.count(fallbacks=1)
-        return best_attempt(attempts, job.options)
+        return attempt
+
+    async def _judge_last(self, job: Job, window: Window, best: DecodingResult) -> DecodingResult:
+        """What no temperature made likely stays only if there is voice for it."""
+        if best.avg_logprob >= job.options.logprob_threshold:
+            return best
+        start, duration = window.time_offset, window.duration
+        voiced = await self.voiced(job, start, start + duration)
+        if not is_made_up(best, job.options, voiced=voiced, duration=duration):
+            return best
+        job.drop(start, start + duration, "no_voice")
+        return replace(best, dropped="no_voice")
 
     async def _judge(self, job: Job, window: Window, attempt: DecodingResult) -> DecodingResult:
         """Ask the second witness, before the ladder makes up more of what nobody said."""

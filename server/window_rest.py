@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.audio.windows import is_as_loud
-from server.decoding.timing import Timing
+from server.decoding.timing import Timing, longest
 from server.decoding.tokenizer import Tokenizer
 from server.types import SAMPLE_RATE, DecodingResult, Segment, SpeechSegment, TextToken, Window
 from server.window_decoder import HOP, Job
@@ -32,13 +32,14 @@ class Context:
 class Found:
     """A window's segments; where there is sound without a word; where the next one starts.
 
-    `temperature` is the one at which the text was found.
+    `temperature` and `language` are those in which the text was found.
     """
 
     segments: list[Segment]
     unheard: list[SpeechSegment]
     stop: int
     temperature: float = 0.0
+    language: str = ""
 
 
 def segment_of(
@@ -82,12 +83,12 @@ def unheard(
     """Stretches before sample `stop` that are as loud as the window's words and hold none.
 
     A model that stops early, or that cannot follow a change of language, leaves them out. The
-    alignment gives such a stretch to the word before it, so a word counts for twice the
-    typical length at most. A rest of nearly the whole window would be met again for ever.
+    alignment gives such a stretch to the word before it, so a word counts for the longest
+    that it may well last. A rest of nearly the whole window would be met again for ever.
     """
     if not words:
         return []
-    ends = [window.time_offset, *(min(word.end, word.start + 2 * typical) for word in words)]
+    ends = [window.time_offset, *(_end(word, typical) for word in words)]
     starts = [*(word.start for word in words), window.time_offset + window.duration]
     heard = job.level_of(round(words[0].start * SAMPLE_RATE), round(words[-1].end * SAMPLE_RATE))
     found = []
@@ -97,6 +98,10 @@ def unheard(
         if worth_it and is_as_loud(job.level_of(gap.start, gap.end), heard):
             found.append(gap)
     return found
+
+
+def _end(word: Timing, typical: float) -> float:
+    return min(word.end, word.start + longest(word.word, typical))
 
 
 def next_start(job: Job, window: Window, stopped: int) -> int:

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 from server.types import DecodingResult, GenerationOptions, Hypothesis, TranscriptionOptions
 
+DOUBTFUL_LOGPROB = -0.5
+"""Below this a text is worth a try in another language that the window might be in."""
+
 
 def compression_ratio(text: str) -> float:
     """Bytes over compressed bytes: text that repeats itself compresses well."""
@@ -46,6 +49,11 @@ def needs_fallback(result: DecodingResult, options: TranscriptionOptions) -> boo
         result.compression_ratio > options.compression_ratio_threshold
         or result.avg_logprob < options.logprob_threshold
     )
+
+
+def is_doubtful(result: DecodingResult, options: TranscriptionOptions) -> bool:
+    """Whether the text may be in another language: it is less likely than speech usually is."""
+    return result.avg_logprob < DOUBTFUL_LOGPROB or needs_fallback(result, options)
 
 
 def best_attempt(

@@ -16,6 +16,10 @@ STAY = 0.1
 """… and the recording's own at most this likely, …"""
 MIN_SWITCH_SECONDS = 4.0
 """… and there is enough of it: on a word or two the model errs."""
+POSSIBLE = 0.1
+"""A window may be in another language that is at least this likely."""
+MAX_LANGUAGES = 3
+"""Languages in which a window is tried at most."""
 
 LanguageProbs = Mapping[str, float]
 
@@ -52,8 +56,14 @@ def decide(
     return default or "en"
 
 
-def language_of_window(probs: LanguageProbs, main: str, duration: float) -> str:
-    """The recording's language, unless this window clearly speaks another."""
-    best = max(probs, key=lambda code: probs[code])
+def languages_of_window(probs: LanguageProbs, main: str, duration: float) -> list[str]:
+    """The window's language, then others that it might be in, the likeliest first.
+
+    The first is the recording's own, unless the window clearly speaks another.
+    """
+    likely = sorted(probs, key=lambda code: -probs[code])
+    best = likely[0]
     clear = probs[best] >= SWITCH and probs.get(main, 0.0) <= STAY
-    return best if clear and duration >= MIN_SWITCH_SECONDS else main
+    first = best if clear and duration >= MIN_SWITCH_SECONDS else main
+    others = [code for code in likely if probs[code] >= POSSIBLE and code != first]
+    return [first, *others][:MAX_LANGUAGES]

@@ -72,6 +72,16 @@ def typical_duration(timings: Sequence[Timing]) -> float:
     return min(MAX_MEDIAN, median(durations)) if durations else 0.0
 
 
+def longest(word: str, typical: float) -> float:
+    """Seconds that a word may well last: twice the typical one, more if it is long.
+
+    A numeral is said as several words: «1881» takes as long as four of them.
+    """
+    characters = [character for character in word if character.isalnum()]
+    digits = sum(character.isdigit() for character in characters)
+    return 2 * typical * max(1.0, digits / 2, len(characters) / 8)
+
+
 def shorten_at_sentence_ends(timings: Sequence[Timing], max_duration: float) -> None:
     """A pause at a sentence's end is not part of a word, though the alignment says so."""
     for before, each in pairwise(timings):

@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 
 from server.decoding.guard import (
+    is_made_up,
     is_phantom,
     is_suspect,
+    needed_voice,
     plain,
     reason_to_drop_window,
     suspect_segment,
@@ -38,6 +40,24 @@ def test_a_window_is_dropped_on_two_signals(
 ) -> None:
     """Neither the model's doubt nor the detector's silence drops anything alone."""
     assert expected == reason_to_drop_window(result, OPTIONS, voiced=voiced, duration=10.0)
+
+
+@pytest.mark.parametrize(
+    ("logprob", "voiced", "expected"),
+    [(-0.3, 0.0, False), (-1.3, 0.9, True), (-1.3, 1.1, False)],
+)
+def test_what_no_temperature_made_likely_needs_voice(
+    logprob: float, voiced: float, expected: bool
+) -> None:
+    """A quarter of a window of 4 s; a likely text needs none."""
+    result = replace(SPEECH, avg_logprob=logprob)
+    assert expected == is_made_up(result, OPTIONS, voiced=voiced, duration=4.0)
+
+
+def test_more_text_in_doubt_needs_more_voice() -> None:
+    """A quarter of its time, half where the model hears no speech; 1.5 s is always enough."""
+    assert [0.25, 0.75, 1.5] == [needed_voice(seconds) for seconds in (0.5, 3.0, 30.0)]
+    assert [0.25, 1.5, 1.5] == [needed_voice(s, doubted=True) for s in (0.5, 3.0, 30.0)]
 
 
 def test_plain_speech_is_not_even_suspected() -> None:

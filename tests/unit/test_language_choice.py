@@ -1,6 +1,6 @@
 import pytest
 
-from server.decoding.language_choice import decide, elect, language_of_window, restrict
+from server.decoding.language_choice import decide, elect, languages_of_window, restrict
 
 
 def test_an_allow_list_shares_out_what_is_left() -> None:
@@ -19,18 +19,22 @@ def test_windows_vote_by_probability() -> None:
 @pytest.mark.parametrize(
     ("probs", "duration", "expected"),
     [
-        ({"pt": 0.9}, 10.0, "pt"),
-        ({"en": 0.95, "pt": 0.02}, 10.0, "en"),
-        ({"en": 0.95, "pt": 0.02}, 2.0, "pt"),
-        ({"en": 0.7, "pt": 0.05}, 10.0, "pt"),
-        ({"gl": 0.85, "pt": 0.14}, 10.0, "pt"),
+        ({"pt": 0.9}, 10.0, ["pt"]),
+        ({"en": 0.95, "pt": 0.02}, 10.0, ["en"]),
+        ({"en": 0.95, "pt": 0.02}, 2.0, ["pt", "en"]),
+        ({"en": 0.7, "pt": 0.05}, 10.0, ["pt", "en"]),
+        ({"gl": 0.85, "pt": 0.14}, 10.0, ["pt", "gl"]),
+        ({"cy": 0.4, "pt": 0.2, "en": 0.3, "nn": 0.1}, 10.0, ["pt", "cy", "en"]),
     ],
 )
 def test_a_window_switches_only_clearly(
-    probs: dict[str, float], duration: float, expected: str
+    probs: dict[str, float], duration: float, expected: list[str]
 ) -> None:
-    """Another language needs to be likely, the recording's own unlikely, and time."""
-    assert expected == language_of_window(probs, "pt", duration)
+    """Another language needs to be likely, the recording's own unlikely, and time.
+
+    What is not that likely is tried second, and decided by its text.
+    """
+    assert expected == languages_of_window(probs, "pt", duration)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,14 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.decoding.timing import Timing, add_words, merge_punctuation, place_words, tidy
+from server.decoding.timing import (
+    Timing,
+    add_words,
+    longest,
+    merge_punctuation,
+    place_words,
+    tidy,
+)
 from server.engines.fake import byte_tokenizer
 from server.types import Alignment, Segment
 
@@ -22,6 +29,13 @@ def test_words_start_where_the_path_first_meets_them() -> None:
     words = place_words(Alignment(tuple(path), (0.5,) * len(tokens)), tokens, "pt", TOKENIZER)
     assert [(" oi", 0.0, 0.6), (" tu", 0.6, 1.2)] == [(w.word, w.start, w.end) for w in words]
     assert [0.5, 0.5] == [word.probability for word in words]
+
+
+def test_long_words_and_numerals_may_last_longer() -> None:
+    """Twice the typical word; a year is said as several, and so is a German compound."""
+    assert [0.8, 0.8, 1.6, 2.5] == [
+        longest(word, 0.4) for word in (" ela", " 20.", " 1881.", " Lebensbeschreibungsfragen")
+    ]
 
 
 def test_punctuation_goes_to_its_word() -> None:

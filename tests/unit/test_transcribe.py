@@ -190,6 +190,22 @@ def test_a_rest_that_only_says_the_neighbours_words_is_left_out() -> None:
     assert "sim" == transcript.text
 
 
+def test_a_rest_that_nearly_says_the_neighbours_last_word_is_left_out() -> None:
+    """Of «1881» its sound alone may give «181»."""
+    texts = iter([" 1881"])
+    transcript, engine = _run(lambda _: _says(next(texts, " 181")), _sound(12.0))
+    assert len(engine.requests) > 1
+    assert "1881" == transcript.text
+
+
+def test_a_text_that_stays_unlikely_needs_voice(voice: Callable[[float], None]) -> None:
+    """In 8 s of music with half a second like a voice no temperature gives a likely text."""
+    voice(0.5)
+    transcript, engine = _run(lambda _: _says(" la la la", -1.5), _sound(8.0))
+    assert ("", 6) == (transcript.text, len(engine.requests))
+    assert [(0.0, 8.0, "no_voice")] == [(d.start, d.end, d.reason) for d in transcript.dropped]
+
+
 def test_unsure_windows_vote_on_the_language() -> None:
     """One sure vote decides; else the mean of the windows in which there is voice."""
     audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
@@ -201,6 +217,36 @@ def test_unsure_windows_vote_on_the_language() -> None:
     options = TranscriptionOptions()
     transcript, _ = _run(lambda _: _says(FULL), audio, options, language_probs=probs)
     assert "pt" == transcript.language
+
+
+def test_a_doubtful_text_is_tried_in_the_other_possible_language() -> None:
+    """English that is taken for Welsh makes no likely text in Welsh: one try shows it."""
+    english = TOKENIZER.language_tokens["en"]
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        if english in request.prompt:
+            return _says(" this is the evening news", -0.2)
+        return _says(" mae yn y bob siddur", -0.9)
+
+    transcript, engine = _run(
+        script,
+        _sound(5.0),
+        TranscriptionOptions(),
+        language_probs=lambda _: {"cy": 0.75, "en": 0.2},
+    )
+    assert ("this is the evening news", "en") == (transcript.text, transcript.language)
+    assert [False, True] == [english in request.prompt for request in engine.requests]
+
+
+def test_a_likely_text_costs_no_second_try() -> None:
+    """Where the first language gives good text, the others are left alone."""
+    transcript, engine = _run(
+        lambda _: _says(" bom dia"),
+        _sound(2.0),
+        TranscriptionOptions(),
+        language_probs=lambda _: {"gl": 0.3, "pt": 0.6},
+    )
+    assert ("pt", 1) == (transcript.language, len(engine.requests))
 
 
 def test_music_in_front_does_not_choose_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
