@@ -74,8 +74,11 @@ def replace(path: Path, text: str) -> None:
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as out:
+        before = path.stat() if path.exists() else None
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            if before is not None:  # the server may be another user
+                os.fchown(out.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(out.fileno(), before.st_mode & 0o777)
             out.write(text)
             out.flush()
             os.fsync(out.fileno())

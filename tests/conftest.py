@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis_server import RedisServer
 
 WEIGHTS_DIR = Path(
     os.environ.get("SUSSURRO_TEST_WEIGHTS_DIR", "~/.cache/sussurro/weights")
@@ -27,3 +28,12 @@ def weights_dir() -> Path:
     if not (WEIGHTS_DIR / "base" / "model.bin").is_file():
         pytest.fail("no weights: run ./just test, or ./just weights once")
     return WEIGHTS_DIR
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A running Redis."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()

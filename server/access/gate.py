@@ -27,6 +27,7 @@ class Gate:
         self._callers = callers
         self._throttle = throttle
         self._allowances = allowances
+        self._wanted: Callable[[], Callers] | None = None
         self._reloading: asyncio.Task[None] | None = None
 
     async def identify(self, credential: str | None, address: str) -> Principal:
@@ -56,15 +57,19 @@ class Gate:
 
         `read` runs in a thread. If what it reads is wrong, the present callers stay.
         """
+        self._wanted = read
         if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._reload(read))
+            self._reloading = asyncio.create_task(self._reload())
 
-    async def _reload(self, read: Callable[[], Callers]) -> None:
+    async def _reload(self) -> None:
+        """Read until nobody has asked since: what was read before may be old."""
         log = structlog.get_logger()
-        try:
-            callers = await asyncio.to_thread(read)
-        except (RecordsError, SettingsError) as error:
-            log.error("keys_not_reloaded", problems=error.problems)  # noqa: TRY400 - no fault
-        else:
-            self._callers = callers
-            log.info("keys_reloaded", keys=len(callers))
+        while self._wanted is not None:
+            read, self._wanted = self._wanted, None
+            try:
+                callers = await asyncio.to_thread(read)
+            except (RecordsError, SettingsError) as error:
+                log.error("keys_not_reloaded", problems=error.problems)  # noqa: TRY400 - no fault
+            else:
+                self._callers = callers
+                log.info("keys_reloaded", keys=len(callers))

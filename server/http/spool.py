@@ -56,7 +56,10 @@ class Spool:
 
     async def close(self) -> None:
         """Free the disk space now; idempotent. Freeing a gigabyte takes a while, so in a thread."""
-        await _in_thread(self._writers, self._file.close)
+        if (
+            not self._file.closed
+        ):  # then nothing waits between the count of a request and its answer
+            await _in_thread(self._writers, self._file.close)
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, bytearray()

@@ -65,9 +65,9 @@ class Transcriptions:
         content_type = check_media_type(req.content_type, self._task)
         self._service.models.find(None)  # while models load, refuse before the upload
         async with (
-            account(exchange, caller, self._service.allowances, self._service.usage) as charged,
             self._admit(exchange.record, caller) as place,
             self._service.spools.open() as spool,
+            account(exchange, caller, self._service.allowances, self._service.usage) as charged,
         ):
             form = await self._upload(exchange, content_type, spool)
             wanted, model = self._options(form, exchange.record)

@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from pydantic import SecretStr
 
+from ops.__main__ import main as ops_main
 from server import errors
 from server.formats import RESPONSE_FORMATS
 from server.http.fields import UNSUPPORTED, Fields
@@ -111,3 +113,20 @@ def test_no_other_field_of_a_log_line_is_documented() -> None:
     assert {field.name for field in dataclasses.fields(RequestRecord)} | common == set(
         rows("logs.md")
     )
+
+
+def commands(group: click.Group, name: str) -> Iterator[str]:
+    """Every command below a group, as one types it."""
+    for child, command in group.commands.items():
+        path = f"{name} {child}"
+        yield from commands(command, path) if isinstance(command, click.Group) else [path]
+
+
+@pytest.mark.parametrize("command", [*commands(ops_main, "ops")])
+def test_every_command_is_documented(command: str) -> None:
+    """By its whole name, or by the recipe of `./just` that runs it."""
+    recipe = {"ops keys new": "just key", "ops weights get": "just weights"}
+    shown = recipe.get(command, command.replace("ops", "just", 1))
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+
+    assert re.search(rf"({command}|{shown})\b", pages)

@@ -1,5 +1,6 @@
-"""`python tests/limits/cost.py`: what keys, tokens, limits and usage add to a request.
+"""What keys, tokens, limits and usage add to a request.
 
+`PYTHONPATH=.:tests python tests/limits/cost.py`
 Prints rows of a Markdown table: milliseconds alone (median and p99 of 2000), and for each of 50
 at once (the time until all are done, by 50; median of 100 rounds). The whole way through the
 gate, and for a transcription the charge and the count as well.
@@ -14,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 import jwt
-from conftest import RedisServer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import SecretStr
+from redis_server import RedisServer
 
 from server.access.access import Access
 from server.access.callers import Callers

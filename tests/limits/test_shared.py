@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RedisServer
+from redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
 REPLICA = str(Path(__file__).with_name("replica.py"))

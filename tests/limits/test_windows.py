@@ -8,8 +8,8 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from conftest import RedisServer
 from redis.asyncio import Redis
+from redis_server import RedisServer
 
 from server.access.counters import Counter
 from server.access.shared import TICK_SECONDS, TICKS

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,12 +55,3 @@ class RedisServer:
         """After `hang`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A running Redis."""
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
