@@ -6,21 +6,29 @@ Must not know: how a step is done.
 Exit codes: 0 all is well; 1 a step failed, and says why; 2 wrong usage.
 """
 
+import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from engine_build import compile as compile_step
-from engine_build.build import Source, build, convert_only
+from engine_build.build import TOKENIZER, Source, build, get_weights
+from engine_build.build import convert_only as convert_to
+from engine_build.device import check_device
 from engine_build.dims import SIZES
-from engine_build.errors import BuildError
+from engine_build.errors import BuildError, GateError
+from engine_build.gpu_gate import gpu_gate
 from engine_build.gpus import GPUS, find_gpu
 from engine_build.plan import Plan, explain, make_plan
+from engine_build.reference import CLIPS
 from engine_build.weights import known_model
 
 FILE = click.Path(exists=True, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PATH = click.Path(path_type=Path)
+WEIGHTS_DIR = "~/.cache/sussurro/weights"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -31,6 +39,12 @@ PATH = click.Path(path_type=Path)
 @click.option("--weights", "path", type=FILE, help="A .pt, or a CTranslate2 folder, of your own.")
 @click.option("--sha256", help="The hash of --weights, if they are not the official ones.")
 @click.option("--tokenizer", type=FILE, help="tokenizer.json [default: that of --weights].")
+@click.option(
+    "--reference",
+    type=FOLDER,
+    help="CTranslate2 folder of the same weights [default: SUSSURRO_WEIGHTS_DIR/MODEL].",
+)
+@click.option("--clips", type=FILE, default=CLIPS, show_default="ours", help="Reference clips.")
 @click.option("--cache", type=PATH, default="~/.cache/sussurro/checkpoints", help="Downloads.")
 @click.option("--explain", "explained", is_flag=True, help="Print the plan; build nothing.")
 @click.option("--dry-run", is_flag=True, help="Print the trtllm-build commands; build nothing.")
@@ -44,6 +58,8 @@ def main(  # noqa: PLR0913 - one parameter an option
     path: Path | None,
     sha256: str | None,
     tokenizer: Path | None,
+    reference: Path | None,
+    clips: Path,
     cache: Path,
     explained: bool,
     dry_run: bool,
@@ -62,22 +78,40 @@ def main(  # noqa: PLR0913 - one parameter an option
             click.echo(explain(plan))
         if dry_run:
             _print_commands(plan, out)
-        if not explained and not dry_run:
-            _build(plan, source, out, only_convert=convert_only)
+        if explained or dry_run:
+            return
+        if convert_only:
+            convert_to(plan, source, out, _say)
+        else:
+            _build(plan, source, out, reference or _reference(name, path), clips)
     except BuildError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror or error}") from error
 
 
-def _build(plan: Plan, source: Source, out: Path, *, only_convert: bool) -> None:
-    def say(line: str) -> None:
-        click.echo(line, err=True)
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
-    if only_convert:
-        convert_only(plan, source, out, say)
-    else:
-        build(plan, source, out, say)
+
+def _reference(model: str, weights: Path | None) -> Path:
+    """The weights themselves, or those that the CPU engine would serve."""
+    if weights and weights.is_dir():
+        return weights
+    return Path(os.environ.get("SUSSURRO_WEIGHTS_DIR", WEIGHTS_DIR)).expanduser() / model
+
+
+def _build(plan: Plan, source: Source, out: Path, reference: Path, clips: Path) -> None:
+    check_device(plan.gpu)  # before anything is fetched
+    if not (reference / TOKENIZER).is_file():
+        raise GateError(
+            f"nothing to judge the engine by in {reference}: `python -m ops weights get "
+            f"{plan.model}` fetches it, --reference names another folder"
+        )
+    path = get_weights(plan.model, source, _say)
+    gate = gpu_gate(plan.model, path, reference, clips, _say)
+    tokenizer = source.tokenizer or reference / TOKENIZER
+    build(plan, replace(source, tokenizer=tokenizer), out, _say, gate)
 
 
 def _print_commands(plan: Plan, out: Path) -> None:

@@ -4,8 +4,10 @@ Knows: which flags make encoder and decoder as planned, and the fields of a buil
 Must not know: weights, or whether the engine transcribes well.
 """
 
+import ctypes
 import json
 import shutil
+import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -16,8 +18,12 @@ from engine_build import recordings
 from engine_build.convert import DTYPE, LOGITS_DTYPE
 from engine_build.errors import CompileError
 from engine_build.plan import DECODER_TOKENS, TOKENS_PER_BLOCK, Plan
+from engine_build.work import move, remove
 
 PROGRAM = "trtllm-build"
+PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
+
 TAIL = 12
 """Lines of the log that a failure shows."""
 
@@ -55,21 +61,19 @@ def flags(plan: Plan) -> dict[str, list[str]]:
 
 def commands(plan: Plan, checkpoint: Path, out: Path) -> dict[str, list[str]]:
     """The argument lists of both runs, program first."""
-    return {
-        part: [
-            PROGRAM,
-            *("--checkpoint_dir", str(checkpoint / part)),
-            *("--output_dir", str(out / part)),
-            *options,
-        ]
-        for part, options in flags(plan).items()
-    }
+    return {part: _command(plan, part, checkpoint, out / part) for part in flags(plan)}
+
+
+def _command(plan: Plan, part: str, checkpoint: Path, out: Path) -> list[str]:
+    folders = ["--checkpoint_dir", str(checkpoint / part), "--output_dir", str(out)]
+    return [PROGRAM, *folders, *flags(plan)[part]]
 
 
 def compile_engines(plan: Plan, checkpoint: Path, out: Path, say: Callable[[str], None]) -> None:
     """Run both; `out/{encoder,decoder}` hold `config.json` and `rank0.engine` then.
 
-    Each run's whole output goes to `out/{encoder,decoder}.log` and, line by line, to `say`.
+    One that is there already was finished by an earlier run, and is only looked at again. Each
+    run's whole output goes to `out/{encoder,decoder}.log` and, line by line, to `say`.
 
     Raises:
         CompileError: the program is missing, fails, or builds something else than planned.
@@ -78,10 +82,18 @@ def compile_engines(plan: Plan, checkpoint: Path, out: Path, say: Callable[[str]
     if program is None:
         raise CompileError(f"{PROGRAM} is not here; it comes with TensorRT-LLM")
     out.mkdir(parents=True, exist_ok=True)
-    for part, command in commands(plan, checkpoint, out).items():
-        say(f"compiling the {part}; this takes minutes")
-        _run([program, *command[1:]], out / f"{part}.log", say)
-        check_built(plan, part, out / part)
+    for number, part in enumerate(flags(plan), start=1):
+        done, unfinished = out / part, out.with_name(f"{part}.unfinished")
+        if done.is_dir():
+            say(f"the {part} was compiled by an earlier run")
+        else:
+            remove(unfinished)
+            say(f"compiling the {part}, {number} of 2; this takes minutes")
+            command = _command(plan, part, checkpoint, unfinished)
+            _run([program, *command[1:]], out / f"{part}.log", say)
+            check_built(plan, part, unfinished)
+            move(unfinished, done)
+        check_built(plan, part, done)
 
 
 def _run(command: list[str], log: Path, say: Callable[[str], None]) -> None:
@@ -96,6 +108,7 @@ def _run(command: list[str], log: Path, say: Callable[[str], None]) -> None:
             text=True,
             errors="replace",
             cwd=log.parent.parent,  # it leaves its timing cache in its working folder
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  one system call, and no thread of ours
         ) as process,
     ):
         assert process.stdout is not None, "This is a bug: the output is a pipe"
@@ -106,6 +119,11 @@ def _run(command: list[str], log: Path, say: Callable[[str], None]) -> None:
     if process.returncode != 0:
         last = "\n  ".join(tail)
         raise CompileError(f"{PROGRAM} failed with {process.returncode}; its last lines:\n  {last}")
+
+
+def _die_with_parent() -> None:
+    """A compiler without its build would keep the GPU busy beside the next one."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def check_built(plan: Plan, part: str, folder: Path) -> None:

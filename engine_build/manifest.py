@@ -33,12 +33,7 @@ def write(  # noqa: PLR0913 - everything that a build knows
     gate: GateResult | None,
     clock: Clock = now,
 ) -> Manifest:
-    """Describe the engine in `folder`, and make its files read-only."""
-    files = {
-        path.relative_to(folder).as_posix(): BuiltFile(path.stat().st_size, sha256_of(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != NAME
-    }
+    """Describe the engine in `folder`, beside its files."""
     manifest = Manifest(
         format=1,
         model=plan.model,
@@ -55,11 +50,28 @@ def write(  # noqa: PLR0913 - everything that a build knows
         max_seq_len=plan.max_seq_len,
         cross_kv_cache_fraction=plan.cross_kv_cache_fraction,
         flags={part: tuple(words) for part, words in flags(plan).items()},
-        files=files,
+        files=built_files(folder),
         gate=gate,
     )
-    text = json.dumps(ADAPTER.dump_python(manifest, mode="json"), indent=2) + "\n"
-    (folder / NAME).write_text(text, encoding="utf-8")
+    save(folder, ADAPTER.dump_python(manifest, mode="json"))
+    return manifest
+
+
+def built_files(folder: Path) -> dict[str, BuiltFile]:
+    """Size and hash of every file by its name in `folder`, the manifest aside."""
+    return {
+        path.relative_to(folder).as_posix(): BuiltFile(path.stat().st_size, sha256_of(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != NAME
+    }
+
+
+def save(folder: Path, content: object) -> None:
+    """Write a manifest as JSON for people and programs."""
+    (folder / NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def protect(folder: Path) -> None:
+    """Make all files read-only, and the folders below; the build itself can still be moved."""
     for path in folder.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    return manifest

@@ -9,6 +9,7 @@ import click
 from ops.accuracy.command import accuracy
 from ops.bench.command import bench
 from ops.demo import demo
+from ops.engines.command import engines
 from ops.keys import keys
 from ops.serve import serve
 from ops.tokens import tokens
@@ -17,12 +18,13 @@ from ops.weights.command import weights
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Operate Sussurro: keys, tokens, weights, a demo, and measurements."""
+    """Operate Sussurro: keys, tokens, weights, engines, a demo, and measurements."""
 
 
 main.add_command(keys)
 main.add_command(tokens)
 main.add_command(weights)
+main.add_command(engines)
 main.add_command(demo)
 main.add_command(serve)
 main.add_command(accuracy)

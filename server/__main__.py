@@ -28,7 +28,7 @@ from server.decoding.languages import LANGUAGES
 from server.decoding.tokenizer import Tokenizer
 from server.engines import ctranslate2, tensorrt_llm
 from server.engines.base import Engine
-from server.engines.choice import Choice, choose
+from server.engines.choice import Choice, choose, here
 from server.errors import EngineError
 from server.http.listener import Listener, heed_hangups, listen
 from server.http.models import Models
@@ -125,6 +125,7 @@ def choose_engines(settings: Settings) -> dict[str, Choice]:
                 settings.engine,
                 engines=settings.engines_dir.expanduser(),
                 weights=settings.weights_dir.expanduser() / name,
+                running=partial(here, settings.gpus[0]),
             )
         except EngineError as error:
             problems.append(str(error))

@@ -12,7 +12,7 @@ A choice is made once, at the start: a server takes another build when it is sta
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -34,7 +34,6 @@ WEIGHTS = "weights"
 """In place of a build's name: the weights themselves, as they were fetched."""
 
 WEIGHT_FILES = ("model.bin", "config.json", "tokenizer.json")
-LOADER = "server.engines.tensorrt_llm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +92,16 @@ def current(engines: Path, engine: EngineName, model: str) -> Path | None:
     return link.resolve() if link.is_symlink() else None
 
 
-def here() -> Running:
-    """What this machine is, by its first GPU.
+def here(gpu: int = 0) -> Running:
+    """What this machine is, by its GPU of that number.
 
     Raises:
         EngineError: it has none.
     """
-    device = find_devices()[0]
+    devices = find_devices()
+    if gpu >= len(devices):
+        raise EngineError(f"this machine has {len(devices)} GPUs, and none of number {gpu}")
+    device = devices[gpu]
     versions = {}
     for package in ("tensorrt_llm", "tensorrt"):
         try:
@@ -117,7 +119,7 @@ def _tensorrt_llm(model: str, engines: Path, running: Callable[[], Running]) -> 
     folder = current(engines, "tensorrt_llm", model)
     if folder is None:
         raise _No("no active engine", f"`python -m ops engines rebuild {model}` makes one")
-    if util.find_spec(LOADER) is None or "tensorrt_llm" not in machine.versions:
+    if "tensorrt_llm" not in machine.versions:
         raise _No("no TensorRT-LLM", "it is not installed here")
     try:
         manifest.verify(folder, machine)

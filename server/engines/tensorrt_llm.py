@@ -42,6 +42,7 @@ def load(  # noqa: PLR0913 - settings of one model, by name
     aligner_weights: Path | None = None,
     kv_cache_fraction: float = KV_CACHE_FRACTION,
     window_timeout: float = WINDOW_TIMEOUT,
+    gated: bool = True,
 ) -> InFlightEngine:
     """Open the engine in `path` on each of the GPUs; blocks while gigabytes are read and hashed.
 
@@ -54,6 +55,7 @@ def load(  # noqa: PLR0913 - settings of one model, by name
             with; None: words cannot be placed.
         kv_cache_fraction: of each GPU's memory that is then free, for keys and values.
         window_timeout: seconds without progress after which the engine counts as stuck.
+        gated: False for the gate itself, which opens what has not passed it yet.
 
     Raises:
         EngineError: TensorRT-LLM or a GPU is missing, the engine is not the one that was built or
@@ -77,7 +79,7 @@ def load(  # noqa: PLR0913 - settings of one model, by name
         except (RuntimeError, AssertionError, ValueError) as error:
             raise EngineError(f"There is no GPU {device} here.") from error
         cards.append(Running(name, capability, installed(PACKAGES)))
-    manifest = verify(path, cards)
+    manifest = verify(path, cards, gated=gated)
     aligner = None
     if aligner_weights is not None:
         # Before the executor, which then takes its share of the memory that is left.
@@ -93,14 +95,14 @@ def load(  # noqa: PLR0913 - settings of one model, by name
     )  # fmt: skip
 
 
-def verify(path: Path, cards: Sequence[Running]) -> Manifest:
+def verify(path: Path, cards: Sequence[Running], *, gated: bool = True) -> Manifest:
     """The engine's manifest, if it was built for every one of these cards.
 
     Raises:
         EngineError: see `manifest.verify`; the files are hashed once for equal cards.
     """
     different = [card for index, card in enumerate(cards) if card not in cards[:index]]
-    (manifest, *_) = [manifests.verify(path, card) for card in different]
+    (manifest, *_) = [manifests.verify(path, card, gated=gated) for card in different]
     return manifest
 
 

@@ -1,5 +1,10 @@
+import contextlib
 import hashlib
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -12,11 +17,15 @@ from random_whisper import TINY, random_checkpoint, save_pt
 from engine_build import safetensors
 from engine_build.__main__ import main
 from engine_build.build import Source, build, convert_only
+from engine_build.convert import convert
 from engine_build.errors import BuildError, CompileError, GateError, NoGpu, WeightsError
 from engine_build.gpus import GPUS
 from engine_build.plan import Plan, make_plan
 from server.engines import manifest
 from server.engines.manifest import GateResult, Running
+from server.errors import EngineError
+
+ROOT = Path(__file__).parents[2]
 
 PLAN = make_plan("tiny", GPUS["l40"], TINY)
 VERSIONS = {"tensorrt_llm": "1.2.1", "tensorrt": "10.14.1.48.post1"}
@@ -25,6 +34,11 @@ PASSED = GateResult(6, 0.02, 0.02, 0.004, 0.0)
 
 def quiet(_: str) -> None:
     """Progress that nobody reads."""
+
+
+def passes(_: Path) -> GateResult:
+    """A gate that lets all pass."""
+    return PASSED
 
 
 @pytest.fixture
@@ -75,12 +89,24 @@ def test_a_build_from_weights_to_a_published_engine(tmp_path: Path, source: Sour
 
 
 @pytest.mark.usefixtures("gpu_machine")
-def test_an_engine_without_a_gate_says_so(tmp_path: Path, source: Source) -> None:
-    """It is built, and no server loads it."""
-    lines: list[str] = []
-    written = build(PLAN, source, tmp_path / "out", lines.append)
-    assert written.gate is None
-    assert any("not verified" in line for line in lines)
+def test_the_gate_sees_an_engine_that_has_not_passed_it(tmp_path: Path, source: Source) -> None:
+    """Its manifest says so: the gate can open it, and no server does."""
+
+    def gate(folder: Path) -> GateResult:
+        here = Running("NVIDIA L40", "8.9", VERSIONS)
+        assert manifest.verify(folder, here, gated=False).gate is None
+        with pytest.raises(EngineError, match="has not passed the gate"):
+            manifest.verify(folder, here)
+        return PASSED
+
+    assert PASSED == build(PLAN, source, tmp_path / "out", quiet, gate).gate
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_an_engine_without_a_vocabulary_is_not_built(tmp_path: Path, source: Source) -> None:
+    """No server could use it, and no gate could read what it writes."""
+    with pytest.raises(BuildError, match="needs the vocabulary of its weights: --tokenizer"):
+        build(PLAN, replace(source, tokenizer=None), tmp_path / "out", quiet, passes)
 
 
 @pytest.mark.usefixtures("gpu_machine")
@@ -97,25 +123,105 @@ def test_a_failing_gate_publishes_nothing(tmp_path: Path, source: Source) -> Non
 
 
 @pytest.mark.usefixtures("gpu_machine")
-def test_a_failing_compiler_publishes_nothing(
+def test_a_build_goes_on_after_its_last_finished_step(
+    tmp_path: Path, source: Source, trtllm_build: Callable[[], Path]
+) -> None:
+    """A compiler that fails at the decoder costs neither the weights nor the encoder again."""
+    real = trtllm_build()
+    works = real.read_text()
+    fails = '#!/bin/sh\ncase "$*" in *decoder*) exit 1;; esac\n'
+    real.write_text(works.replace("#!/bin/sh\n", fails))
+    out = tmp_path / "engines" / "tiny"
+    with pytest.raises(CompileError, match="failed with 1"):
+        build(PLAN, source, out, quiet, passes)
+    assert not out.exists()
+
+    real.write_text(works)
+    lines: list[str] = []
+    written = build(PLAN, source, out, lines.append, passes)
+    assert "checkpoint: finished by an earlier run" in lines
+    assert "the encoder was compiled by an earlier run" in lines
+    assert written == manifest.verify(out, Running("NVIDIA L40", "8.9", VERSIONS))
+    assert [out] == list(out.parent.iterdir())
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_a_build_of_something_else_starts_anew(
     tmp_path: Path, source: Source, program: Callable[[str, str], Path]
 ) -> None:
-    """Nor does it leave its half-done work."""
+    """Steps for other shapes are of no use, and are thrown away."""
     program("trtllm-build", "#!/bin/sh\nexit 1\n")
     out = tmp_path / "engines" / "tiny"
-    with pytest.raises(CompileError):
-        build(PLAN, source, out, quiet)
-    assert [] == list(out.parent.iterdir())
+    lines: list[str] = []
+    for plan in (PLAN, make_plan("tiny", GPUS["l40"], TINY, 8)):
+        with pytest.raises(CompileError):
+            build(plan, source, out, lines.append, passes)
+    assert any("throwing away the unfinished build" in line for line in lines)
+    assert "checkpoint: finished by an earlier run" not in lines
+    assert 1 == len(list(out.parent.iterdir()))
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_two_builds_do_not_meet(tmp_path: Path, source: Source) -> None:
+    """They would time each other's kernels."""
+
+    def gate(_: Path) -> GateResult:
+        with pytest.raises(BuildError, match="another build works in"):
+            build(PLAN, source, tmp_path / "other", quiet, passes)
+        return PASSED
+
+    build(PLAN, source, tmp_path / "out", quiet, gate)
+
+
+def test_a_compiler_dies_with_its_build(
+    tmp_path: Path, program: Callable[[str, str], Path]
+) -> None:
+    """Killed hard, a build leaves no compiler behind that keeps the GPU busy."""
+    program("trtllm-build", f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 60\n")
+    convert(random_checkpoint(TINY), tmp_path / "work" / "checkpoint")
+    script = (
+        "import sys; from pathlib import Path; from engine_build.compile import compile_engines\n"
+        "from engine_build.dims import ModelDimensions; from engine_build.gpus import GPUS\n"
+        "from engine_build.plan import Plan\n"
+        f"dims = ModelDimensions(*{list(TINY.as_dict().values())})\n"
+        "work = Path(sys.argv[1])\n"
+        "plan = Plan('tiny', GPUS['l40'], dims, 1)\n"
+        "compile_engines(plan, work / 'checkpoint', work / 'engine', print)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "work")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
+    ) as parent:  # fmt: skip
+        compiler = int(_wait_for((tmp_path / "pid").read_text))
+        parent.kill()
+    _wait_for(lambda: "gone" if _state(compiler) in "ZX" else "")
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "X"
+
+
+def _wait_for(read: Callable[[], str]) -> str:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):
+            if found := read().strip():
+                return found
+        time.sleep(0.02)
+    pytest.fail("it did not happen")
 
 
 @pytest.mark.usefixtures("gpu_machine")
 def test_what_is_there_is_never_touched(tmp_path: Path, source: Source) -> None:
     """An engine that serves cannot be overwritten."""
     out = tmp_path / "out"
-    build(PLAN, source, out, quiet)
+    build(PLAN, source, out, quiet, passes)
     before = (out / "manifest.json").read_bytes()
     with pytest.raises(BuildError, match="is there already"):
-        build(PLAN, source, out, quiet)
+        build(PLAN, source, out, quiet, passes)
     assert before == (out / "manifest.json").read_bytes()
 
 
@@ -124,7 +230,7 @@ def test_other_weights_than_planned_are_refused(tmp_path: Path, source: Source) 
     """A plan for one size does not fit another."""
     plan = Plan("tiny", PLAN.gpu, replace(TINY, n_mels=5), 1)
     with pytest.raises(BuildError, match="is not tiny: its dimensions are"):
-        build(plan, source, tmp_path / "out", quiet)
+        build(plan, source, tmp_path / "out", quiet, passes)
 
 
 def test_without_a_gpu_nothing_is_begun(
@@ -134,7 +240,7 @@ def test_without_a_gpu_nothing_is_begun(
     program("other", "#!/bin/sh\n")
     unread = Source(tmp_path / "cache")
     with pytest.raises(NoGpu, match="can only be compiled on one"):
-        build(PLAN, unread, tmp_path / "out", quiet)
+        build(PLAN, unread, tmp_path / "out", quiet, passes)
     assert not (tmp_path / "cache").exists()
     convert_only(PLAN, source, tmp_path / "out", quiet)
     stored = safetensors.read(tmp_path / "out" / "encoder" / "rank0.safetensors")

@@ -44,6 +44,7 @@ def publish(folder: Path, gate: GateResult | None) -> None:
         gate=gate,
         clock=lambda: datetime(2026, 11, 22, 11, 0, tzinfo=UTC),
     )
+    writing.protect(folder)
 
 
 def open_up(path: Path) -> Path:
@@ -124,7 +125,7 @@ def test_a_changed_engine_is_not_loaded(
 ) -> None:
     """What differs is said, and what builds it anew."""
     change(engine)
-    rebuild = "python -m engine_build large-v3 --gpu l40 --windows 32 --out FOLDER"
+    rebuild = "python -m ops engines rebuild large-v3 --gpu l40 --windows 32"
     with pytest.raises(EngineError, match=clause) as error:
         reading.verify(engine, HERE)
     assert rebuild in str(error.value)

@@ -10,8 +10,7 @@ from engine_build import manifest as writing
 from engine_build.dims import SIZES
 from engine_build.gpus import GPUS
 from engine_build.plan import make_plan
-from server.engines import choice
-from server.engines.choice import WEIGHT_FILES, Choice, choose
+from server.engines.choice import WEIGHT_FILES, Asked, Choice, choose, here
 from server.engines.device import Device
 from server.engines.manifest import GateResult, Running
 from server.errors import EngineError
@@ -42,9 +41,8 @@ def engines(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def built(engines: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def built(engines: Path) -> Path:
     """An active engine for the L40."""
-    monkeypatch.setattr(choice, "LOADER", "server.engines.fake")
     folder = engines / "tensorrt_llm" / "base" / "20261125T120000Z-l40"
     for part in ("encoder", "decoder"):
         (folder / part).mkdir(parents=True)
@@ -57,6 +55,7 @@ def built(engines: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         weights_sha256="ab" * 32,
         gate=GateResult(6, 0.02, 0.02, 0.004, 0.0),
     )
+    writing.protect(folder)
     (folder.parent / "current").symlink_to(folder.name)
     return folder
 
@@ -64,7 +63,7 @@ def built(engines: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("built")
 def test_a_gpu_with_a_matching_engine_is_taken(engines: Path, weights: Path) -> None:
     """By itself, or because it was asked for; the build's name is told."""
-    asked: tuple[tuple[choice.Asked, str], ...] = (
+    asked: tuple[tuple[Asked, str], ...] = (
         ("auto", "a GPU and a matching engine"),
         ("tensorrt_llm", "asked for"),
     )
@@ -133,3 +132,18 @@ def test_without_weights_nothing_can_serve(engines: Path, tmp_path: Path) -> Non
     """The command that fetches them is told."""
     with pytest.raises(EngineError, match="run `python -m ops weights get base`"):
         choose("base", "auto", engines=engines, weights=tmp_path / "base", running=no_gpu)
+
+
+def test_the_gpu_of_the_settings_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its number; one that is not there is said."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        "#!/bin/sh\necho 'NVIDIA A10, 8.6, 580, 1'\necho 'NVIDIA L40, 8.9, 580, 2'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ("NVIDIA L40", "8.9") == ((machine := here(1)).gpu_name, machine.compute_capability)
+    with pytest.raises(EngineError, match="has 2 GPUs, and none of number 2"):
+        here(2)

@@ -1,0 +1,131 @@
+"""`ops engines rebuild` for a GPU, as far as it goes without one: what is a double says so."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_folder import CARD, PASSED, VERSIONS, make_folder, open_double
+
+from engine_build import checkpoint
+from engine_build.errors import BuildError, GateError
+from engine_build.gpu_gate import gpu_gate
+from ops.engines import rebuild as story
+from ops.engines.builds import Builds
+from ops.engines.rebuild import Order, rebuild
+from ops.engines.verify import described, problem
+from server.decoding.tokenizer import Tokenizer
+from server.engines import manifest, tensorrt_llm
+from server.engines.choice import choose
+from server.engines.in_flight import InFlightEngine
+from server.engines.manifest import GateResult
+
+pytestmark = pytest.mark.model
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def gpu_machine(
+    program: Callable[[str, str], Path],
+    trtllm_build: Callable[[], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine with an L40 and TensorRT-LLM, as far as programs and versions go."""
+    program("nvidia-smi", "#!/bin/sh\necho 'NVIDIA L40, 8.9, 580.82.07, 46068'\n")
+    trtllm_build()
+    known = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: VERSIONS.get(name) or known(name))
+
+
+@pytest.fixture
+def order(weights_dir: Path, tmp_path: Path) -> Order:
+    """An engine of the real base, judged by one clip."""
+    clips = tmp_path / "clips.tsv"
+    (tmp_path / "pt-chuva.ogg").symlink_to(ROOT / "tests/audio/pt-chuva.ogg")
+    clips.write_text(
+        "file\tlanguage\ttext\npt-chuva.ogg\tpt\t"
+        "Depois de três semanas, a chuva parou e as crianças correram até o rio.\n"
+    )
+    return Order("base", "tensorrt_llm", weights_dir / "base", clips)
+
+
+def run(order: Order, engines: Path, **options: Any) -> story.Rebuilt:
+    values = {"keep": 3, "activate": True, "say": lambda _: None} | options
+    return rebuild(order, engines, now=lambda: datetime(2026, 11, 25, 12, 0, tzinfo=UTC), **values)
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_a_rebuild_is_what_a_server_with_that_card_takes(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the card that is here; only compiler and gate are doubles."""
+    monkeypatch.setattr(story, "gpu_gate", lambda *_: lambda _: PASSED)
+    done = run(order, tmp_path / "engines")
+    assert ("20261125T120000Z-l40", PASSED, True) == (done.build, done.gate, done.activated)
+    chosen = choose("base", "auto", engines=tmp_path / "engines", weights=order.weights)
+    assert ("tensorrt_llm", done.build) == (chosen.engine, chosen.build)
+    assert Tokenizer.load(chosen.folder / "tokenizer.json").sot
+
+    builds = Builds(tmp_path / "engines", "tensorrt_llm", "base")
+    assert None is problem(builds, done.build)
+    row = described(builds, done.build)
+    assert ("NVIDIA L40, 32 windows", True) == (row["kind"], row["active"])
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_a_gate_that_is_not_passed_leaves_what_serves(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old engine stays active, nothing of the new one stays."""
+
+    def fails(_: Path) -> GateResult:
+        raise GateError("word error rate 40 %")
+
+    monkeypatch.setattr(story, "gpu_gate", lambda *_: lambda _: PASSED)
+    old = run(order, tmp_path / "engines").build
+    monkeypatch.setattr(story, "gpu_gate", lambda *_: fails)
+    with pytest.raises(GateError, match="40 %"):
+        rebuild(
+            order, tmp_path / "engines", keep=3, activate=True, say=lambda _: None,
+            now=lambda: datetime(2026, 11, 26, tzinfo=UTC),
+        )  # fmt: skip
+    builds = Builds(tmp_path / "engines", "tensorrt_llm", "base")
+    assert (old, [old]) == (builds.active(), builds.names())
+    assert {old, "current", "activated.json"} == {path.name for path in builds.folder.iterdir()}
+
+
+def test_without_a_card_nothing_is_begun(
+    order: Order, tmp_path: Path, program: Callable[[str, str], Path]
+) -> None:
+    """No folder of a build, whatever card is named."""
+    program("other", "#!/bin/sh\n")
+    with pytest.raises(BuildError, match="no NVIDIA driver"):
+        run(order, tmp_path / "engines")
+    assert [] == list((tmp_path / "engines").rglob("*"))
+
+
+def test_the_gate_passes_an_engine_that_computes_as_tensorrt_llm_does(
+    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real weights and speech: the server's engine on its double against CTranslate2 in float32."""
+    folder = tmp_path / "engine"
+    made = make_folder(folder, checkpoint.read(order.weights))
+    (folder / manifest.NAME).chmod(0o644)
+    content = json.loads((folder / manifest.NAME).read_text()) | {"gate": None}
+    (folder / manifest.NAME).write_text(json.dumps(content))
+
+    def load(_: str, path: Path, tokenizer: Tokenizer, *, gated: bool) -> InFlightEngine:
+        found = manifest.verify(path, CARD, gated=gated)
+        assert found.gate is None
+        return open_double(path, made, tokenizer)
+
+    monkeypatch.setattr(tensorrt_llm, "load", load)
+    judge = gpu_gate("base", order.weights, order.weights, order.clips, lambda _: None)
+    result = judge(folder)
+    assert (1, result.reference_wer) == (result.clips, result.wer)
+    assert 0 < result.max_logprob_difference < 0.005
+    assert result.max_company_difference < 0.0001
