@@ -9,6 +9,7 @@ import click
 from ops.accuracy.command import accuracy
 from ops.bench.command import bench
 from ops.demo import demo
+from ops.doctor.command import doctor
 from ops.engines.command import engines
 from ops.keys import keys
 from ops.serve import serve
@@ -25,6 +26,7 @@ main.add_command(keys)
 main.add_command(tokens)
 main.add_command(weights)
 main.add_command(engines)
+main.add_command(doctor)
 main.add_command(demo)
 main.add_command(serve)
 main.add_command(accuracy)
