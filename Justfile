@@ -77,6 +77,12 @@ bench *ARGS: (_environment "cpu")
     esac
     exec "{{ python }}" -m ops bench "$@"
 
+# Compare a live server with its own /openapi.json for some minutes; ARGS go to pytest.
+[no-exit-message]
+contract *ARGS: (_environment "dev")
+    SUSSURRO_TEST_EXAMPLES=500 SUSSURRO_TEST_SEED="$(date +%s)" \
+        "{{ python }}" -m pytest -s tests/e2e/test_schemathesis.py "$@"
+
 # Check format, lint, types, import contracts and the quick tests: under a minute.
 [no-exit-message]
 check: (_environment "dev")

@@ -15,9 +15,11 @@ from server.cues import CueLimits
 from server.http import problems
 from server.http.bodies import Bodies
 from server.http.body import BodyLimits
+from server.http.docs_page import DocsPage
 from server.http.exchange import RouteName
 from server.http.middleware import Edge
 from server.http.models import ModelList, Models
+from server.http.openapi import OpenApi, describe
 from server.http.parts import Admission, AudioLoader
 from server.http.probes import Alive, Readiness, Ready, Root
 from server.http.spool import Spools
@@ -71,6 +73,8 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     app.add_route("/", Root())
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", Ready(readiness))
+    app.add_route("/openapi.json", OpenApi())
+    app.add_route("/docs", DocsPage(describe()))
     app.add_route("/v1/models", listing)
     app.add_route("/v1/models/{model:path}", listing, suffix="one")
     app.add_route("/v1/usage", UsageReport(access.usage))

@@ -19,6 +19,9 @@ from server.observe.logs import RequestRecord
 ABORT = "sussurro.abort"
 """An ASGI extension of ours: a call that ends the connection and leaves the response unfinished."""
 
+OPENAI_VERSION = "2020-10-01"
+"""The version of OpenAI's API; there has been no other one."""
+
 UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 """For an answer that comes in pieces: no proxy may keep them back."""
 
@@ -134,7 +137,7 @@ class Answer:
         headers += [
             *self.headers,
             (b"x-request-id", self._record.request_id.encode()),
-            (b"openai-version", b"2020-10-01"),
+            (b"openai-version", OPENAI_VERSION.encode()),
             (b"openai-processing-ms", b"%d" % round(self._elapsed() * 1000)),
         ]
         if not await self._body.discard():

@@ -6,10 +6,10 @@ Must not know: how fields arrive, which of them go together, what becomes of the
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from server import texts
-from server.decoding.languages import to_language_code
+from server.decoding.languages import LANGUAGES, to_language_code
 from server.formats import Granularity, ResponseFormat
 from server.texts import Text
 from server.types import Mode, ServerVad
@@ -31,9 +31,25 @@ Milliseconds = Annotated[int, Field(ge=0, le=10_000)]
 
 _VAD = ServerVad()
 
+_LANGUAGE = {
+    "type": "string",
+    "pattern": f"^({'|'.join(LANGUAGES)})([-_][A-Za-z0-9]+)*$|^({'|'.join(LANGUAGES.values())})$",
+}
+"""A language as we take it, in lower case; any other case will do as well."""
+
 
 def _to_code(language: str) -> str:
     return to_language_code(language, param="languages")
+
+
+def _flag(value: object) -> object:
+    """Forms have no booleans; more words than these would only hide a mistake."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).strip().lower())
+
+
+Flag = Annotated[
+    bool, BeforeValidator(_flag), WithJsonSchema({"enum": [True, False, 1, 0], "default": False})
+]
 
 
 class VadFields(BaseModel):
@@ -57,12 +73,16 @@ class Fields(BaseModel):
         description="A name of `GET /v1/models`; the first one also answers for `whisper-1`, and "
         "where there is none.",
     )
-    language: Annotated[str, AfterValidator(to_language_code)] | None = Field(
-        None,
-        description="The language that is spoken: a code (`pt`), a tag (`pt-BR`) or an English "
-        "name. It is found where there is none. Not for translations.",
+    language: Annotated[str, AfterValidator(to_language_code), WithJsonSchema(_LANGUAGE)] | None = (
+        Field(
+            None,
+            description="The language that is spoken: a code (`pt`), a tag (`pt-BR`) or an English "
+            "name. It is found where there is none. Not for translations.",
+        )
     )
-    languages: tuple[Annotated[str, AfterValidator(_to_code)], ...] | None = Field(
+    languages: (
+        tuple[Annotated[str, AfterValidator(_to_code), WithJsonSchema(_LANGUAGE)], ...] | None
+    ) = Field(
         None, description="Languages that may be spoken: one of them is found. Not with `language`."
     )
     prompt: str | None = Field(
@@ -90,7 +110,7 @@ class Fields(BaseModel):
         description="`logprobs`: the tokens of the text with their log probabilities. For "
         "transcriptions as `json`, streamed or not.",
     )
-    stream: bool = Field(
+    stream: Flag = Field(
         False,
         description="Server-sent events as the text comes. For transcriptions as `json` or `text`.",
     )
@@ -130,7 +150,7 @@ class Fields(BaseModel):
         le=1,
         description="Not OpenAI's. From here on a window may hold no speech; 0.6 by default.",
     )
-    x_dropped: bool = Field(
+    x_dropped: Flag = Field(
         False, description="Not OpenAI's. `verbose_json` tells what was left out, and why."
     )
 
@@ -159,11 +179,9 @@ def allowed(name: str) -> Text:
         return texts.CHUNKING
     schema = schema_of(name)
     schema = schema.get("items", schema)
-    if schema["type"] == "boolean":
-        return texts.ONE_OF.filled(values="true, false")
-    if schema["type"] == "number":
+    if schema.get("type") == "number":
         bound = texts.NUMBER_ABOVE if "exclusiveMinimum" in schema else texts.NUMBER_BETWEEN
         least = schema.get("minimum", schema.get("exclusiveMinimum"))
         return bound.filled(least=least, most=schema["maximum"])
     values = schema.get("enum") or [schema["const"]]
-    return texts.ONE_OF.filled(values=", ".join(values))
+    return texts.ONE_OF.filled(values=", ".join(str(value).lower() for value in values))

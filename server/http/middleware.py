@@ -23,7 +23,7 @@ from server.http.exchange import Exchange
 from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.observe.logs import RequestRecord
 
-OPEN_PATHS = frozenset({b"/", b"/healthz", b"/readyz"})
+OPEN_PATHS = frozenset({b"/", b"/healthz", b"/readyz", b"/openapi.json", b"/docs"})
 """Raw paths that need no key; everything else does, whether it exists or not."""
 
 CLIENT_CLOSED = 499

@@ -152,8 +152,11 @@ def _validated(fields: Mapping[str, Sequence[str]]) -> Fields:
         return Fields.model_validate(values)
     except ValidationError as error:
         name = str(error.errors(include_input=False, include_url=False)[0]["loc"][0])
-        text = texts.WRONG_VALUE.filled(name=name, allowed=allowed(name))
-        raise InvalidOption(text, param=name) from None
+        raise _not_allowed(name) from None
+
+
+def _not_allowed(name: str) -> InvalidOption:
+    return InvalidOption(texts.WRONG_VALUE.filled(name=name, allowed=allowed(name)), param=name)
 
 
 def _gather_chunking(values: dict[str, Any]) -> None:
@@ -166,18 +169,17 @@ def _gather_chunking(values: dict[str, Any]) -> None:
         keys = {name: name.removeprefix(CHUNKING + "[").removesuffix("]") for name in parts}
         values[CHUNKING] = {keys[name]: value for name, value in parts.items()}
     elif str(values.get(CHUNKING, "")).lstrip().startswith("{"):
-        values[CHUNKING] = _json(values[CHUNKING])
+        try:
+            # JSON has types of its own; bracketed fields are all text
+            values[CHUNKING] = VadFields.model_validate_json(values[CHUNKING], strict=True)
+        except ValidationError:
+            raise _not_allowed(CHUNKING) from None
 
 
 def _items(value: str) -> list[str]:
     """A JSON list's items, or the bare value."""
-    items = _json(value)
-    return [str(item) for item in items] if isinstance(items, list) else [value.strip()]
-
-
-def _json(value: str) -> object:
-    """What a JSON text holds; the text itself where it is none."""
     try:
-        return json.loads(value)
+        items = json.loads(value)
     except (ValueError, RecursionError):
-        return value
+        return [value.strip()]
+    return [str(item) for item in items] if isinstance(items, list) else [value.strip()]

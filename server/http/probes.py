@@ -23,6 +23,8 @@ LINKS = {
     "translations": "/v1/audio/translations",
     "models": "/v1/models",
     "usage": "/v1/usage",
+    "docs": "/docs",
+    "openapi": "/openapi.json",
     "alive": "/healthz",
     "ready": "/readyz",
 }

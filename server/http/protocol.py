@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 
 from server import texts
 from server.errors import MalformedRequest
-from server.http.answer import ABORT
+from server.http.answer import ABORT, OPENAI_VERSION
 from server.http.body import HUNG_UP
 from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.http.problems import render
@@ -102,6 +102,8 @@ class StrictProtocol(H11Protocol):
             "content-length": str(len(problem.body)),
             "connection": "close",
             "x-request-id": request_id,
+            "openai-version": OPENAI_VERSION,
+            "openai-processing-ms": "0",
         }
         for event in (
             h11.Response(status_code=problem.status, headers=list(headers.items())),

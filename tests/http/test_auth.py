@@ -28,9 +28,9 @@ def test_everything_else_needs_a_key(bench: Bench, method: str, path: str) -> No
     assert "invalid_api_key" == error_of(response)["code"]
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/?x=1"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/?x=1", "/docs", "/openapi.json"])
 def test_probes_need_no_key(bench: Bench, path: str) -> None:
-    """A proxy has none."""
+    """A proxy has none; the description is that of every server."""
     assert 200 == bench.request("GET", path, headers={"Authorization": ""}).status_code
 
 

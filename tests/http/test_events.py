@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import openai
+import openai_schemas as theirs
 import pytest
 from edge_bench import (
     FILE,
@@ -23,6 +24,7 @@ from edge_bench import (
     head,
     serving,
 )
+from jsonschema import Draft202012Validator
 
 from server import texts
 from server.errors import BadAudio, EngineError, InternalError, Overloaded, ServerError
@@ -106,7 +108,9 @@ def test_tokens_come_with_their_text(port: int) -> None:
     answer = ask(port, form(FILE, ("stream", "true"), ("include[]", "logprobs")))
     *deltas, done = events(answer.text)
 
+    Draft202012Validator(theirs.DONE).validate(done)
     for event in deltas:
+        Draft202012Validator(theirs.DELTA).validate(event)
         said = b"".join(bytes(token["bytes"]) for token in event["logprobs"])
         assert event["delta"].encode() == said
     assert [token for event in deltas for token in event["logprobs"]] == done["logprobs"]
