@@ -22,7 +22,7 @@ import unicodedata
 from collections.abc import Collection
 from typing import Literal
 
-from server.decoding.phantoms import PHANTOMS
+from server.decoding.phantoms import CREDITS, MAX_CREDIT_WORDS, PHANTOMS
 from server.types import DecodingResult, TranscriptionOptions
 
 Reason = Literal["no_speech", "no_voice", "phantom", "prompt_echo", "repetition"]
@@ -40,6 +40,7 @@ speech all but one had 0.45 and more, music that is taken for words 0.1 to 0.45.
 DOUBT = 0.5
 """Share of the no-speech threshold from which a window without any voice is dropped."""
 MIN_ECHO_WORDS = 3
+_CREDITS = tuple(f"{opening} " for opening in CREDITS)
 
 
 def is_suspect(result: DecodingResult, options: TranscriptionOptions) -> bool:
@@ -111,6 +112,8 @@ def is_phantom(text: str) -> bool:
     if words in PHANTOMS:
         return True
     parts = words.split()
+    if len(parts) <= MAX_CREDIT_WORDS and f"{words} ".startswith(_CREDITS):
+        return True
     for size in range(1, len(parts) // 2 + 1):
         if len(parts) % size == 0 and parts == parts[:size] * (len(parts) // size):
             return " ".join(parts[:size]) in PHANTOMS

@@ -79,6 +79,10 @@ def test_plain_speech_is_not_even_suspected() -> None:
         " you you",
         "Thank you. Thank you. Thank you.",
         "Legendas pela comunidade Amara.org",
+        "Transcrição e Legendas Pedro Negri",
+        "A CIDADE NO BRASIL",
+        "Subtitles by the Amara.org community",
+        "Untertitelung des ZDF, 2020",
         "ご視聴ありがとうございました",
         "Sous-titres réalisés para la communauté d'Amara.org".replace("para", "par"),
     ],
@@ -88,7 +92,17 @@ def test_phantoms_are_known_once_or_repeated(text: str) -> None:
     assert is_phantom(text)
 
 
-@pytest.mark.parametrize("text", ["", "...", "Obrigado por vir, Ana.", "Thank you, doctor Lee."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "...",
+        "Obrigado por vir, Ana.",
+        "Thank you, doctor Lee.",
+        "Legendário time de 1970",
+        "Legendas ajudam quem não ouve bem a seguir o que se diz numa sala.",
+    ],
+)
 def test_speech_that_holds_a_phrase_is_no_phantom(text: str) -> None:
     """Only a text that is nothing else."""
     assert not is_phantom(text)
