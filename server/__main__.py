@@ -148,12 +148,15 @@ def load_model(settings: Settings, chosen: Mapping[str, Choice], name: str) -> T
 
 def _load_on_gpu(settings: Settings, name: str, folder: Path, tokenizer: Tokenizer) -> Engine:
     aligner = settings.aligner_weights_dir
+    if aligner is not None:
+        checkpoint = aligner.expanduser() / f"{name}.pt"
+        aligner = checkpoint if checkpoint.is_file() else aligner.expanduser() / name
     return tensorrt_llm.load(
         name,
         folder,
         tokenizer,
         devices=settings.gpus,
-        aligner_weights=aligner.expanduser() / f"{name}.pt" if aligner else None,
+        aligner_weights=aligner,
         window_timeout=settings.engine_window_timeout,
     )
 

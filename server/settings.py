@@ -158,9 +158,10 @@ class Settings:
     )
     aligner_weights_dir: Path | None = Field(
         None,
-        description="Folder of openai-whisper's checkpoints (`large-v3.pt`) that TensorRT-LLM's "
-        "engines were built from. With it words are placed in time, in PyTorch on the first GPU; "
-        "without it segments follow the model's own timestamps, and words are refused.",
+        description="Folder of the weights that TensorRT-LLM's engines were built from: "
+        "`large-v3.pt`, or `large-v3` in CTranslate2 form as in SUSSURRO_WEIGHTS_DIR. With it "
+        "words are placed in time, in PyTorch on the first GPU; without it segments follow the "
+        "model's own timestamps, and words are refused.",
     )
     compute_type: Literal["int8", "int8_float32", "float32"] = Field(
         "int8", description="Arithmetic of the CPU engine."

@@ -51,8 +51,8 @@ def load(  # noqa: PLR0913 - settings of one model, by name
         path: a folder as `engine_build` leaves it: manifest.json, encoder, decoder.
         tokenizer: of the same weights.
         devices: numbers of the GPUs, as CUDA counts them.
-        aligner_weights: openai-whisper's checkpoint (`.pt`) of the same weights, to place words
-            with; None: words cannot be placed.
+        aligner_weights: what the engine was built from, openai-whisper's checkpoint (`.pt`) or
+            CTranslate2's folder, to place words with; None: words cannot be placed.
         kv_cache_fraction: of each GPU's memory that is then free, for keys and values.
         window_timeout: seconds without progress after which the engine counts as stuck.
         gated: False for the gate itself, which opens what has not passed it yet.

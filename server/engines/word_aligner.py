@@ -16,6 +16,8 @@ from whisper.timing import dtw, median_filter
 
 from server.decoding.tokenizer import Tokenizer
 from server.engines.manifest import Manifest
+from server.engines.model_bin import ModelFileError, read_variables
+from server.engines.whisper_tensors import sizes, state_dict
 from server.errors import EngineError
 from server.types import Alignment, AlignmentRequest, LogMel
 
@@ -45,14 +47,18 @@ class WordAligner:
     def load(
         cls, weights: Path, manifest: Manifest, tokenizer: Tokenizer, *, device: str
     ) -> "WordAligner":
-        """Read openai-whisper's checkpoint; in float16 on a GPU.
+        """Read openai-whisper's checkpoint, or CTranslate2's folder; in float16 on a GPU.
 
         Raises:
-            EngineError: it is not the one that the engine was built from, or its alignment heads
-                are not known.
+            EngineError: these are not the weights that the engine was built from, or cannot be
+                read, or their alignment heads are not known.
         """
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file = weights / "model.bin" if weights.is_dir() else weights
+        try:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise EngineError(f"The word aligner's weights {file} cannot be read.") from error
         if digest != manifest.weights_sha256:
             raise EngineError(
                 f"The word aligner's weights are not those that the engine of {manifest.model} "
@@ -61,7 +67,10 @@ class WordAligner:
         heads = whisper._ALIGNMENT_HEADS.get(manifest.model)  # noqa: SLF001 - nowhere else
         if heads is None:
             raise EngineError(f"openai-whisper knows no alignment heads of {manifest.model}.")
-        model = whisper.load_model(str(weights), device=device)
+        if weights.is_dir():
+            model = _from_ctranslate2(file).to(device)
+        else:
+            model = whisper.load_model(str(weights), device=device)
         model.set_alignment_heads(heads)
         if model.device.type == "cuda":
             for module in model.modules():
@@ -100,3 +109,16 @@ class WordAligner:
             self._scores[layer] = outputs[-1][0]
 
         return hook
+
+
+def _from_ctranslate2(file: Path) -> Any:  # noqa: ANN401 - no types
+    """openai-whisper's model with CTranslate2's weights: the same numbers by other names."""
+    try:
+        variables = read_variables(file)
+        dims = whisper.ModelDimensions(**sizes(variables))
+        tensors = state_dict(variables)
+    except (ModelFileError, OSError) as error:
+        raise EngineError(f"The word aligner's weights {file} cannot be read.") from error
+    model = whisper.Whisper(dims)
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in tensors.items()})
+    return model.eval()
