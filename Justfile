@@ -9,6 +9,7 @@ venv := root / ".venv"
 python := venv / "bin/python"
 torch_venv := root / ".venv-torch"
 torch_python := torch_venv / "bin/python"
+rtx_venv := root / ".venv-rtx"
 
 # Recipes that stay in the caller's folder still find our packages.
 export PYTHONPATH := root
@@ -101,12 +102,29 @@ format: (_environment "dev")
     "{{ venv }}/bin/ruff" format .
     "{{ venv }}/bin/ruff" check --fix .
 
+# Compile our encoders for the L40's architecture by TensorRT for RTX, without a GPU (some 2 minutes).
+[no-exit-message]
+rtx *ARGS: (_environment "cpu")
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}"
+    if ! cmp -s requirements/rtx.txt "{{ rtx_venv }}/stamp"; then
+        echo "just: installing TensorRT for RTX into .venv-rtx (240 MB)" >&2
+        "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ rtx_venv }}"
+        "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: \
+            --python "{{ rtx_venv }}/bin/python" requirements/rtx.txt
+        cp requirements/rtx.txt "{{ rtx_venv }}/stamp"
+    fi
+    "{{ python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ rtx_venv }}/bin/python" -m pytest --confcutdir tests/rtx tests/rtx "$@"
+
 # Compile requirements/*.in anew into hashed *.txt; FLAGS such as --upgrade go to uv.
 lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu dev accuracy oracle; do
+    for name in tools server cpu rtx dev accuracy oracle; do
         echo "requirements/$name.txt" >&2
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
             --no-header --no-annotate --no-emit-index-url --excludes cpu.excludes \
@@ -115,7 +133,7 @@ lock *FLAGS:
 
 # Remove what the commands made here: environments and caches; weights and keys stay.
 clean:
-    rm -rf .venv .venv-torch .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+    rm -rf .venv .venv-torch .venv-rtx .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
     find server ops engine_build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are copies of the requirement files; dev holds cpu, so either serves for cpu.

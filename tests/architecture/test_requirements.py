@@ -27,7 +27,7 @@ def direct(name: str) -> set[str]:
     return {word.lower() for word in words}
 
 
-@pytest.mark.parametrize("name", LOCKED)
+@pytest.mark.parametrize("name", [*LOCKED, "rtx"])
 def test_every_pin_has_hashes(name: str) -> None:
     """A line is a pin or a hash, and each pin is followed by a hash."""
     lines = text_of(f"{name}.txt").splitlines()
