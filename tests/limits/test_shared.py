@@ -25,9 +25,9 @@ def load(
     command = [sys.executable, "-W", "error", REPLICA, redis.url]
     command += map(str, (REPLICAS, limit, CALLERS, seconds))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 1}
+    env = {"PYTHONPATH": f"{ROOT}:{ROOT}/tests"}
     running = [
-        subprocess.Popen(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, text=True, **pipes)
-        for _ in range(REPLICAS)
+        subprocess.Popen(command, cwd=ROOT, env=env, text=True, **pipes) for _ in range(REPLICAS)
     ]
     for process in running:
         assert "started\n" == process.stdout.readline()
