@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
-LOCKED = ("tools", "server", "cpu", "dev", "accuracy", "oracle")
+LOCKED = ("tools", "server", "cpu", "dev", "clients", "accuracy", "oracle")
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)( ; [^\\]+)? \\$", re.MULTILINE)
 
 
@@ -44,7 +44,8 @@ def test_no_address_is_written_down(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("smaller", "larger"), [("server", "cpu"), ("cpu", "dev"), ("cpu", "oracle")]
+    ("smaller", "larger"),
+    [("server", "cpu"), ("cpu", "dev"), ("dev", "clients"), ("cpu", "oracle")],
 )
 def test_larger_sets_hold_the_smaller_ones(smaller: str, larger: str) -> None:
     """The tests run what users run, version by version."""
