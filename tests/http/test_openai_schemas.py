@@ -8,14 +8,33 @@ import openai_schemas as theirs
 import pytest
 from edge_bench import FILE, TRANSCRIPT, Bench, post
 from jsonschema import Draft202012Validator
+from openai.types import Model
+from openai.types.audio import (
+    Transcription,
+    TranscriptionTextDoneEvent,
+    TranscriptionVerbose,
+    Translation,
+    TranslationVerbose,
+)
+from pydantic import BaseModel
 
 from server.types import Dropped
 
+SDK_TYPES: dict[int, tuple[type[BaseModel], ...]] = {
+    id(theirs.JSON): (Transcription, Translation),
+    id(theirs.VERBOSE_JSON): (TranscriptionVerbose, TranslationVerbose),
+    id(theirs.DONE): (TranscriptionTextDoneEvent,),
+    id(theirs.MODEL): (Model,),
+}
+"""The types that OpenAI's Python SDK makes of a body; by itself it does not check them."""
+
 
 def check(schema: dict[str, Any], body: object) -> None:
-    """Raises with the place that is wrong."""
+    """Raises with the place that is wrong; also where the SDK's own types would not have it."""
     Draft202012Validator.check_schema(schema)
     Draft202012Validator(schema).validate(body)
+    for sdk_type in SDK_TYPES.get(id(schema), ()):
+        sdk_type.model_validate(body, strict=True)
 
 
 BODIES = [
