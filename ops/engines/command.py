@@ -100,8 +100,10 @@ def rebuild(  # noqa: PLR0913 - one parameter an option
     on where it was when it is run again.
     """
     settings = read_settings()
+    engine = engine or _here()
+    _refuse_without_gpu(engine)
     order = Order(
-        model, engine or _here(), _weights(model), clips, quantization,
+        model, engine, _weights(model), clips, quantization,
         settings.compute_type, gpu, windows,
     )  # fmt: skip
     with _told():
@@ -194,6 +196,15 @@ def _weights(model: str) -> Path:
     elif missing := [name for name in WEIGHT_FILES if not (weights / name).is_file()]:
         raise click.ClickException(f"{weights} lacks {', '.join(missing)}, and nothing has them")
     return weights
+
+
+def _refuse_without_gpu(engine: EngineName) -> None:
+    """Before gigabytes of weights are fetched for nothing."""
+    if engine == "tensorrt_llm":
+        try:
+            find_devices()
+        except EngineError as error:
+            raise click.ClickException(str(error)) from error
 
 
 def _here() -> EngineName:
