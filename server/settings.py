@@ -340,7 +340,7 @@ def _collect(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
                 problems.append(f"{name}: set either this or {PREFIX}{secret.upper()}, not both")
                 continue
             try:
-                values[secret] = Path(value).read_text(encoding="utf-8")
+                values[secret] = Path(value).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(f"{name}: cannot be read ({type(error).__name__})")
         else:

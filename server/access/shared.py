@@ -62,6 +62,18 @@ class SharedCounters:
         scripts = (self._acquire, self._window, self._incr)
         await self._in_time(asyncio.gather(*(self._redis.script_load(s.script) for s in scripts)))
 
+    async def find(self) -> None:
+        """Look the host's name up, for as long as that takes.
+
+        It is done in a thread, and whoever was impatient would leave one behind each time.
+
+        Raises:
+            OSError: there is no such host.
+        """
+        host = self._redis.connection_pool.connection_kwargs.get("host")
+        if host is not None:
+            await asyncio.get_running_loop().getaddrinfo(host, None)
+
     async def close(self) -> None:
         """Leave Redis; whoever still asks has lost it."""
         for batch in self._batches:

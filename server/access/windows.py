@@ -181,6 +181,7 @@ class Windows:
     async def _is_back(self) -> bool:
         assert self._shared is not None
         try:
+            await self._shared.find()
             await self._shared.open()
             await self._pay()
         except LOST:

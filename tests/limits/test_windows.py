@@ -250,3 +250,16 @@ def test_an_address_that_is_none_is_refused() -> None:
     """Before anything is connected."""
     with pytest.raises(ValueError, match="URL"):
         Windows("http://127.0.0.1", 1)
+
+
+def test_a_host_that_is_not_there_is_like_no_redis() -> None:
+    """It is looked up again and again, one look at a time."""
+
+    async def scenario() -> None:
+        windows = Windows("redis://nowhere.invalid", 2)
+        await windows.start()
+        assert [True, False] == [(await windows.request("n", 2)).allowed for _ in range(2)]
+        await windows.close()
+
+    logs.configure("error", StringIO())
+    asyncio.run(scenario())

@@ -88,11 +88,11 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_keys_may_come_from_a_file(tmp_path: Path) -> None:
-    """Docker and Kubernetes hand out secrets as files."""
+    """Docker and Kubernetes hand out secrets as files; a line break at the end is the file's."""
     secret = tmp_path / "keys"
     secret.write_text("a:sha256:00\n")
 
-    assert "a:sha256:00\n" == read(api_keys_file=str(secret)).api_keys.get_secret_value()
+    assert "a:sha256:00" == read(api_keys_file=str(secret)).api_keys.get_secret_value()
 
 
 def test_a_secret_given_twice_is_a_mistake(tmp_path: Path) -> None:
