@@ -193,7 +193,8 @@ class WindowExecutor:
         if result.is_sequence_final:
             answer = (tuple(result.output_token_ids[0]), result.finish_reasons[0])
             flight.answers[result.sequence_index] = answer
-        if result.is_final:
+        # All of them, and not `is_final`: nothing says in which order they are handed out.
+        if len(flight.answers) == flight.task.sequences:
             self._finish(number, self._outcome(number, flight))
 
     def _outcome(self, number: int, flight: _Flight) -> WindowOutcome | ServerError:
@@ -202,7 +203,7 @@ class WindowExecutor:
         ended = {reason for _, reason in answers}
         if reasons.TIMED_OUT in ended:
             return _overdue()
-        if ended - {reasons.END_ID, reasons.LENGTH} or len(answers) != flight.task.sequences:
+        if ended - {reasons.END_ID, reasons.LENGTH}:
             return EngineError("The speech engine stopped a window.", reason="window_stopped")
         end, forced = flight.task.end_token, flight.task.course.forced
         try:

@@ -291,13 +291,15 @@ def test_a_broken_executor_ends_everything_and_is_not_healthy(
 
 
 def test_answers_may_come_late_and_twice(open_engine: Open, tokenizer: Tokenizer) -> None:
-    """What nobody waits for is dropped, also after a cancellation."""
+    """In any order, those of one request too; what nobody waits for is dropped."""
     watch = Watch()
     engine = open_engine(watch=watch, faults=Faults(late_answers=True, seconds_a_step=0.005))
     futures = [engine.generate(request(tokenizer, number % 3)) for number in range(9)]
+    options = replace(request(tokenizer).options, temperature=0.9, num_hypotheses=3)
+    futures += [engine.generate(request(tokenizer, 5, options=options)) for _ in range(12)]
     engine.cancel(1)
     done = [future for future in futures if not future.cancelled()]
-    assert len(done) >= 6
+    assert len(done) >= 6 + 12
     assert all(future.result(60).hypotheses for future in done)
     assert engine.stats().healthy
 
