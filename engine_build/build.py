@@ -83,6 +83,7 @@ def build(plan: Plan, source: Source, out: Path, say: Say, gate: Gate) -> Manife
         converted = work.step("checkpoint", partial(_convert, plan, path, say=say))
         engine = work.path / "engine"
         compile.compile_engines(plan, converted, engine, say)
+        (engine / TOKENIZER).unlink(missing_ok=True)  # read-only, after a kill at the very end
         shutil.copyfile(tokenizer, engine / TOKENIZER)
         describe = partial(
             manifest.write, engine, plan, device, versions=versions, weights_sha256=sha256
@@ -113,4 +114,4 @@ def _convert(plan: Plan, path: Path, out: Path, *, say: Say) -> None:
     if found.dims != plan.dims:
         raise BuildError(f"{path} is not {plan.model}: its dimensions are {found.dims.as_dict()}")
     say(f"converting {path.name} to TensorRT-LLM's checkpoints")
-    convert(found, out)
+    convert(found, out, say)

@@ -7,6 +7,7 @@ Source: examples/models/core/whisper/convert_checkpoint.py and tensorrt_llm/mode
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ PRE_LAYERNORM = 0
 """`LayerNormPositionType.pre_layernorm`."""
 
 
-def convert(checkpoint: Checkpoint, out: Path) -> None:
-    """Write `out/{encoder,decoder}/{config.json,rank0.safetensors}`.
+def convert(checkpoint: Checkpoint, out: Path, say: Callable[[str], None] = lambda _: None) -> None:
+    """Write `out/{encoder,decoder}/{config.json,rank0.safetensors}`; `say` is told of each.
 
     Tensor by tensor: beyond what `checkpoint` itself holds, one tensor is in memory.
 
@@ -47,6 +48,7 @@ def convert(checkpoint: Checkpoint, out: Path) -> None:
     for name, (config, tensors) in parts.items():
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
+        say(f"  {name}: {len(tensors)} tensors")
         safetensors.write(folder / "rank0.safetensors", tensors, "F16")
         text = json.dumps(config, indent=4) + "\n"
         (folder / "config.json").write_text(text, encoding="utf-8")

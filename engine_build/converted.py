@@ -43,7 +43,7 @@ def build_converted(  # noqa: PLR0913, PLR0917 - what is built, from what, to wh
 
         def make(folder: Path) -> None:
             say(f"converting to {quantization}")
-            quantize(source, folder, quantization)
+            quantize(source, folder, quantization, say)
 
         built = work.step("model", make)
         say("judging the model by the reference clips")

@@ -68,6 +68,7 @@ def built_files(folder: Path) -> dict[str, BuiltFile]:
 
 def save(folder: Path, content: object) -> None:
     """Write a manifest as JSON for people and programs."""
+    (folder / NAME).unlink(missing_ok=True)  # read-only, if an earlier run was killed at its end
     (folder / NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ Must not know: why, or what becomes of the result.
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -24,12 +25,18 @@ BESIDE = ("config.json", "tokenizer.json", "preprocessor_config.json")
 """Files that go along unchanged, where they are there."""
 
 
-def quantize(source: Path, out: Path, quantization: Quantization) -> None:
-    """Write the model of the folder `source` into the folder `out`.
+def quantize(
+    source: Path,
+    out: Path,
+    quantization: Quantization,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Write the model of the folder `source` into the folder `out`; `say` is told the steps.
 
     Raises:
         CheckpointError: the source is no whole Whisper, or is quantised already.
     """
+    say("  reading")
     variables = read_variables(source / "model.bin")
     if any(name.endswith("_scale") for name in variables):
         raise CheckpointError(f"{source} is quantised already; float16 or float32 is needed")
@@ -43,7 +50,9 @@ def quantize(source: Path, out: Path, quantization: Quantization) -> None:
         spec.decoder.projection.weight = spec.decoder.embeddings.weight
         spec.register_vocabulary(_vocabulary(source))
         spec.validate()
+        say(f"  rounding {len(variables)} tensors")
         spec.optimize(quantization=quantization)
+        say("  writing")
         spec.save(str(out))
     except (AttributeError, IndexError, ValueError) as error:
         raise CheckpointError(f"{source} is no whole Whisper: {error}") from error

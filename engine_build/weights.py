@@ -97,6 +97,9 @@ def fetch(
             return target
         raise WeightsError(f"{target} is not the official {model}; move it away to fetch it again")
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f".{model}.pt.*"):
+        if not Path("/proc", left.suffix.removeprefix(".")).exists():  # its process was killed
+            left.unlink()
     url = f"{base_url or place}/{expected}/{model}.pt"
     say(f"{model}: fetching {url}")
     partial = folder / f".{model}.pt.{os.getpid()}"

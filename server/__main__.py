@@ -28,7 +28,7 @@ from server.decoding.languages import LANGUAGES
 from server.decoding.tokenizer import Tokenizer
 from server.engines import ctranslate2, tensorrt_llm
 from server.engines.base import Engine
-from server.engines.choice import Choice, choose, here
+from server.engines.choice import NO_MATCH, Choice, choose, here
 from server.errors import EngineError
 from server.http.listener import Listener, heed_hangups, listen
 from server.http.models import Models
@@ -131,7 +131,9 @@ def choose_engines(settings: Settings) -> dict[str, Choice]:
             problems.append(str(error))
             continue
         told = {"engine": choice.engine, "build": choice.build, "why": choice.why}
-        structlog.get_logger().info("engine_chosen", model=name, **told, detail=choice.detail)
+        log = structlog.get_logger()
+        tell = log.warning if choice.why == NO_MATCH else log.info
+        tell("engine_chosen", model=name, **told, detail=choice.detail)
     if problems:
         raise ConfigError(problems)
     return chosen

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from ops.doctor.finding import Finding, failed, note, ok
 from ops.doctor.machine import available_memory_bytes
+from ops.engines.rebuild import ROOM_FACTOR
 from ops.records import OWN
 from ops.weights.catalogue import load_catalogue
 from ops.weights.store import Store
@@ -29,9 +30,6 @@ MEMORY_FACTOR = 4
 
 MEMORY_BASE_BYTES = 1 << 30
 """Estimate: libraries, recordings and requests."""
-
-REBUILD_FACTOR = 3
-"""A rebuild has its unfinished work and the new build beside the old one."""
 
 
 def models(settings: Settings) -> Iterator[Finding]:
@@ -114,8 +112,8 @@ def _disk(settings: Settings) -> Finding:
     largest = max((_size(weights / model / "model.bin") for model in settings.models), default=0)
     room = shutil.disk_usage(_existing(folder)).free
     found = f"{folder} has room for {room / 1e9:.1f} GB"
-    if room < REBUILD_FACTOR * largest:
-        todo = f"a rebuild takes up to {REBUILD_FACTOR * largest / 1e9:.1f} GB: make room for one"
+    if room < ROOM_FACTOR * largest:
+        todo = f"a rebuild takes up to {ROOM_FACTOR * largest / 1e9:.1f} GB: make room for one"
         return note("disk", found, todo)
     return ok("disk", found)
 

@@ -41,6 +41,12 @@ engine_option = click.option(
     type=click.Choice(ENGINES),
     help="[default: tensorrt_llm on a machine with a GPU, else ctranslate2]",
 )
+clips_option = click.option(
+    "--clips",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=CLIPS,
+    help="Table of reference clips: file, language, text [default: six that come along].",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -53,7 +59,8 @@ def engines() -> None:
 @as_json
 def list_builds(*, as_json: bool) -> None:
     """All builds, and which of them serve."""
-    rows = [look.described(builds, name) for builds in _all() for name in builds.names()]
+    with _told():
+        rows = [look.described(builds, name) for builds in _all() for name in builds.names()]
     if as_json:
         click.echo(json.dumps(rows))
     elif not rows:
@@ -73,10 +80,7 @@ def list_builds(*, as_json: bool) -> None:
 )  # fmt: skip
 @click.option("--gpu", type=click.Choice(tuple(GPUS)), help="[default: the card that is here]")
 @click.option("--windows", type=click.IntRange(1, 256), help="In flight [default: by the card].")
-@click.option(
-    "--clips", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=CLIPS,
-    help="Table of reference clips: file, language, text [default: six that come along].",
-)  # fmt: skip
+@clips_option
 @click.option(
     "--keep", type=click.IntRange(1), default=3, show_default=True, help="Builds to keep."
 )
@@ -148,8 +152,9 @@ def rollback(*, model: str, engine: EngineName | None, as_json: bool) -> None:
 @engines.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--gate", is_flag=True, help="Judge active CPU models by the reference clips again.")
+@clips_option
 @as_json
-def verify(*, models: Sequence[str], gate: bool, as_json: bool) -> None:
+def verify(*, models: Sequence[str], gate: bool, clips: Path, as_json: bool) -> None:
     """Read every byte of the builds that are here and compare with their manifests."""
     rows = []
     with _told():
@@ -161,7 +166,7 @@ def verify(*, models: Sequence[str], gate: bool, as_json: bool) -> None:
                     "problem": look.problem(builds, name),
                 }  # fmt: skip
                 if gate and row["problem"] is None and name == builds.active():
-                    row |= _judged(builds, name)
+                    row |= _judged(builds, name, clips)
                 rows.append(row)
     if as_json:
         click.echo(json.dumps(rows))
@@ -171,11 +176,14 @@ def verify(*, models: Sequence[str], gate: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _judged(builds: Builds, name: str) -> dict[str, object]:
+def _judged(builds: Builds, name: str, clips: Path) -> dict[str, object]:
     if builds.engine != "ctranslate2":
         return {"gate": None}
-    model, compute_type = builds.model, read_settings().compute_type
-    order = Order(model, builds.engine, _weights(model), CLIPS, compute_type=compute_type)
+    model, settings = builds.model, read_settings()
+    order = Order(
+        model, builds.engine, _weights(model), clips,
+        look.quantization(builds, name), settings.compute_type,
+    )  # fmt: skip
     result, reason = look.judge(builds, name, cpu_gate(order, _say))
     return {"gate": asdict(result) if result else None, "problem": reason}
 

@@ -4,6 +4,7 @@ Knows: the order: lock, weights, build, gate, switch, old builds.
 Must not know: how weights are fetched, how a build is made, how a switch is made safe.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from engine_build.build import Source, build
 from engine_build.checkpoint import sha256_of
 from engine_build.converted import build_converted
 from engine_build.dims import SIZES
-from engine_build.errors import GateError, NoGpu, PlanError
+from engine_build.errors import BuildError, GateError, NoGpu, PlanError
 from engine_build.gpu_gate import gpu_gate
 from engine_build.gpus import GPUS, Gpu, find_gpu
 from engine_build.plan import make_plan
@@ -28,6 +29,9 @@ from server.engines.choice import EngineName
 from server.engines.device import find_devices
 from server.engines.manifest import GateResult
 from server.errors import EngineError
+
+ROOM_FACTOR = 3
+"""Of the weights' size in float16: float32 takes 2, a checkpoint and its engines a little more."""
 
 ComputeType = Literal["int8", "int8_float32", "float32"]
 
@@ -79,6 +83,7 @@ def rebuild(  # noqa: PLR0913 - what, where, and what then
     builds = Builds(engines, order.engine, order.model)
     engines.mkdir(parents=True, exist_ok=True)
     with alone(engines, f"another rebuild runs in {engines}"):
+        _make_sure_of_room(order, engines)
         kind = _gpu(order).key if order.engine == "tensorrt_llm" else order.quantization
         name = f"{now():%Y%m%dT%H%M%SZ}-{kind}"
         make = _for_cpu if order.engine == "ctranslate2" else _for_gpu
@@ -91,6 +96,16 @@ def rebuild(  # noqa: PLR0913 - what, where, and what then
             for old in deleted:
                 say(f"deleted: {old}")
     return Rebuilt(name, gate, activate, tuple(deleted))
+
+
+def _make_sure_of_room(order: Order, engines: Path) -> None:
+    need = ROOM_FACTOR * (order.weights / "model.bin").stat().st_size
+    room = shutil.disk_usage(engines).free
+    if room < need:
+        raise BuildError(
+            f"{engines} has room for {room / 1e9:.1f} GB; a rebuild of {order.model} takes up to "
+            f"{need / 1e9:.1f} GB"
+        )
 
 
 def _for_cpu(order: Order, out: Path, say: Say) -> GateResult:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine_build.errors import BuildError
+from engine_build.quantize import QUANTIZATIONS, Quantization
 from ops.engines.builds import Builds
 from server.engines import choice, converted, manifest
 from server.engines.manifest import GateResult
@@ -39,6 +40,12 @@ def judge(
         return gate(builds.path(name)), None
     except BuildError as error:
         return None, str(error)
+
+
+def quantization(builds: Builds, name: str) -> Quantization:
+    """Of a converted model whose files are right."""
+    found = manifest.read_as(converted.ADAPTER, builds.path(name)).quantization
+    return next(known for known in QUANTIZATIONS if known == found)
 
 
 def described(builds: Builds, name: str) -> dict[str, object]:

@@ -33,6 +33,9 @@ CURRENT = "current"
 WEIGHTS = "weights"
 """In place of a build's name: the weights themselves, as they were fetched."""
 
+NO_MATCH = "no matching engine"
+"""An engine is there, but was built for something else, or is damaged."""
+
 WEIGHT_FILES = ("model.bin", "config.json", "tokenizer.json")
 
 
@@ -124,7 +127,7 @@ def _tensorrt_llm(model: str, engines: Path, running: Callable[[], Running]) -> 
     try:
         manifest.verify(folder, machine)
     except EngineError as error:
-        raise _No("no matching engine", str(error)) from error
+        raise _No(NO_MATCH, str(error)) from error
     return folder
 
 

@@ -56,7 +56,9 @@ class Operator:
     @property
     def rebuilding(self) -> list[str]:
         """The command."""
-        return ["rebuild", "base", "--clips", str(self.clips), "--json"]
+        return [
+            "rebuild", "base", "--engine", "ctranslate2", "--clips", str(self.clips), "--json",
+        ]  # fmt: skip
 
     @property
     def folder(self) -> Path:
@@ -153,7 +155,7 @@ def a_server_takes_it(server: Process, build: str) -> None:
     with server.client() as client, CHUVA.open("rb") as file:
         engine = client.get("/readyz").json()["engines"]["base"]
         answer = client.post("/v1/audio/transcriptions", files={"file": file})
-    assert ("ctranslate2", build, "no GPU") == (engine["engine"], engine["build"], engine["why"])
+    assert ("ctranslate2", build) == (engine["engine"], engine["build"])
     assert "as crianças correram até o rio" in answer.json()["text"]
     assert 0 == server.stop()
 
@@ -172,7 +174,8 @@ def one_byte_is_wrong(operator: Operator, build: str) -> None:
 
 def back_in_one_command(operator: Operator, build: str) -> None:
     """To the weights; and what is damaged cannot be activated again."""
-    assert "weights" == operator.run("rollback", "base", "--json")[0]["active"]
+    rollback = ("rollback", "base", "--engine", "ctranslate2", "--json")
+    assert "weights" == operator.run(*rollback)[0]["active"]
     _, told = operator.run("activate", "base", build, "--json", status=1)
     assert "model.bin is not the file that was built" in told
 

@@ -146,6 +146,25 @@ def test_a_build_goes_on_after_its_last_finished_step(
 
 
 @pytest.mark.usefixtures("gpu_machine")
+def test_a_build_killed_at_its_very_end_is_resumed(
+    tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Described and read-only already, it is judged again and published."""
+
+    def die(_source: Path, _target: Path) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "engines" / "tiny"
+    with monkeypatch.context() as patch:
+        patch.setattr("engine_build.build.move", die)
+        with pytest.raises(KeyboardInterrupt):
+            build(PLAN, source, out, quiet, passes)
+    assert not out.exists()
+    written = build(PLAN, source, out, quiet, passes)
+    assert written == manifest.verify(out, Running("NVIDIA L40", "8.9", VERSIONS))
+
+
+@pytest.mark.usefixtures("gpu_machine")
 def test_a_build_of_something_else_starts_anew(
     tmp_path: Path, source: Source, program: Callable[[str, str], Path]
 ) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -72,6 +73,15 @@ def test_other_bytes_are_not_kept(tmp_path: Path, base_url: str) -> None:
     with pytest.raises(WeightsError, match=f"pinned is {SHA256}"):
         fetch(tmp_path, base_url)
     assert [] == list(tmp_path.iterdir())
+
+
+def test_what_a_killed_download_left_is_removed(tmp_path: Path, base_url: str) -> None:
+    """Gigabytes that nobody would miss; those of a download that runs stay."""
+    dead, alive = tmp_path / ".tiny.pt.4194305", tmp_path / f".tiny.pt.{os.getppid()}"
+    for left in (dead, alive):
+        left.write_bytes(b"half")
+    fetch(tmp_path, base_url)
+    assert {"tiny.pt", alive.name} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_download_that_breaks_off_is_not_kept(tmp_path: Path, base_url: str) -> None:
