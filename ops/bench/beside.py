@@ -4,6 +4,7 @@ Knows: rounds, medians, error rates.
 Must not know: how a system works. Whatever else the machine does in a round hits all of them.
 """
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ Ask = Callable[[Clip], tuple[str, float]]
 @dataclass(slots=True)
 class _Turns:
     short_s: list[float] = field(default_factory=list)
+    in_line: list[list[float]] = field(default_factory=list)
     each: list[float] = field(default_factory=list)
     long_s: list[float] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
@@ -63,12 +65,13 @@ def compare(  # noqa: PLR0913 - the run's parts
 
 
 def _turn(ask: Ask, short: Sequence[Clip], turns: _Turns) -> None:
-    total = 0.0
+    took = []
     for clip in short:
         turns.texts[clip.name], seconds = ask(clip)
-        turns.each.append(seconds)
-        total += seconds
-    turns.short_s.append(total)
+        took.append(seconds)
+    turns.each += took
+    turns.in_line.append(list(itertools.accumulate(took)))
+    turns.short_s.append(sum(took))
 
 
 def _row(name: str, turns: _Turns, short: Sequence[Clip], long: Clip, memory: float) -> Beside:
@@ -81,17 +84,24 @@ def _row(name: str, turns: _Turns, short: Sequence[Clip], long: Clip, memory: fl
         short_wer=word_error_rate(short, turns.texts),
         long_wer=word_error_rate([long], turns.texts),
         memory_mb=memory or None,
+        in_line_p95=statistics.median(percentile(turn, 95) for turn in turns.in_line),
     )
 
 
-def at_once(target: Target, short: Sequence[Clip], *, clients: int, rounds: int) -> float:
-    """Seconds until all short clips are done that are sent together; the median of the rounds."""
-    walls = []
+def at_once(
+    target: Target, short: Sequence[Clip], *, clients: int, rounds: int
+) -> tuple[float, float]:
+    """Seconds until all short clips are done that are sent together, and their p95.
+
+    Both are medians of the rounds.
+    """
+    walls, answers = [], []
     for _ in range(rounds):
         started = time.perf_counter()
-        closed_loop(target.ask, short, clients=clients, count=len(short), seconds=600)
+        done = closed_loop(target.ask, short, clients=clients, count=len(short), seconds=600)
         walls.append(time.perf_counter() - started)
-    return statistics.median(walls)
+        answers.append(percentile([sample.latency for sample in done], 95))
+    return statistics.median(walls), statistics.median(answers)
 
 
 def word_error_rate(clips: Sequence[Clip], texts: Mapping[str, str]) -> float | None:

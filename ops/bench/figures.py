@@ -20,6 +20,7 @@ class Load:
     From the server's own log, None without it: `batch`, windows that shared a batch on average;
     `outside_engine`, the part of a request's time that was neither queue nor computing: HTTP, key,
     upload, decoding, features, text, formats. It can be told of requests with one window.
+    `probe_max` is the longest that a probe of the event loop waited meanwhile, in seconds.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Load:
     throughput: float
     batch: float | None = None
     outside_engine: float | None = None
+    probe_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Beside:
     """One system on the same clips, in the same run; seconds are medians of the rounds.
 
     `short_s` is all short clips one after the other, `wer` fractions; `memory_mb` is the peak.
+    `in_line_p95` is what their answers would take if all came at once and waited in line.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Beside:
     short_wer: float | None
     long_wer: float | None
     memory_mb: float | None
+    in_line_p95: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Report:
     slope_mb_per_minute: float | None
     systems: tuple[Beside, ...]
     at_once_s: float | None
+    at_once_p95: float | None
     not_run: tuple[str, ...]
 
     @property
@@ -80,8 +85,9 @@ def summarise(
     samples: Sequence[Sample],
     wall_s: float,
     lines: Sequence[dict[str, float]] = (),
+    probes: Sequence[float] = (),
 ) -> Load:
-    """A load's samples and the log lines of its requests; refused ones have no latency."""
+    """A load's samples, its requests' log lines, the probes; refused ones have no latency."""
     good = [sample.latency for sample in samples if sample.error is None]
     audio_s = sum(sample.audio_s for sample in samples if sample.error is None)
     batches = [line["batch"] for line in lines if "batch" in line]
@@ -100,6 +106,7 @@ def summarise(
         throughput=audio_s / wall_s,
         batch=statistics.fmean(batches) if batches else None,
         outside_engine=statistics.median(outside) if outside else None,
+        probe_max=max(probes, default=None),
     )
 
 

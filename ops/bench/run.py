@@ -42,7 +42,7 @@ def run(options: Options, progress: Callable[[str], None]) -> str:
         scenarios = Scenarios(target, short, long, options, progress)
         scenarios.run()
         systems: Sequence[Beside] = ()
-        at_once = None
+        at_once: tuple[float | None, float | None] = (None, None)
         if options.peers:
             systems = _beside(options, target, short, long, not_run=not_run, progress=progress)
             at_once = beside.at_once(target, short, clients=len(short), rounds=options.rounds)
@@ -52,7 +52,8 @@ def run(options: Options, progress: Callable[[str], None]) -> str:
         memory_mb=scenarios.memory_mb,
         slope_mb_per_minute=scenarios.slope,
         systems=tuple(systems),
-        at_once_s=at_once,
+        at_once_s=at_once[0],
+        at_once_p95=at_once[1],
         not_run=tuple(not_run),
     )
     if options.out:

@@ -11,6 +11,7 @@ from ops.accuracy.manifest import Clip
 from ops.bench.figures import Load, slope, summarise
 from ops.bench.load import Sample, closed_loop, in_the_background, open_loop
 from ops.bench.options import BenchError, Options
+from ops.bench.probe import Probe
 from ops.bench.target import Target
 
 OPEN_SHARE = 0.6
@@ -40,6 +41,7 @@ class Scenarios:
         self._long = long
         self._options = options
         self._progress = progress
+        self._probe: Probe | None = None
 
     def run(self) -> None:
         """All parts.
@@ -47,8 +49,18 @@ class Scenarios:
         Raises:
             BenchError: not even the first requests are answered.
         """
-        options, count = self._options, self._options.rounds * len(self._short)
+        count = self._options.rounds * len(self._short)
         self._warm()
+        self._probe = Probe(self._target.url)
+        try:
+            self._parts(count)
+        finally:
+            self._probe.close()
+        if self._target.pid:
+            self.memory_mb["peak"] = self._target.memory("VmHWM")
+
+    def _parts(self, count: int) -> None:
+        options = self._options
         self._part("short, alone", lambda: self._closed(1, count))
         at_once = self._part(f"short, {options.at_once} at once", lambda: self._at_once(count))
         rate = options.rate or OPEN_SHARE * at_once.requests / max(self._wall_s, 1e-9)
@@ -64,8 +76,6 @@ class Scenarios:
             self._part("short, beside a long file", lambda: self._closed(1, count))
         if options.soak_minutes:
             self._part("soak", self._soak)
-        if self._target.pid:
-            self.memory_mb["peak"] = self._target.memory("VmHWM")
 
     def _warm(self) -> None:
         samples = self._closed(1, len(self._short))
@@ -74,11 +84,13 @@ class Scenarios:
         self._target.take_lines()
 
     def _part(self, name: str, work: Callable[[], list[Sample]]) -> Load:
+        assert self._probe, "This is a bug: parts run while the probe asks"
+        self._probe.take()
         started = time.perf_counter()
         samples = work()
         self._wall_s = time.perf_counter() - started
         lines = self._target.take_lines()
-        load = summarise(name, samples, self._wall_s, lines)
+        load = summarise(name, samples, self._wall_s, lines, self._probe.take())
         self._progress(f"{name}: {load.requests} requests in {self._wall_s:.1f} s")
         self.loads.append(load)
         if self._target.pid:

@@ -16,7 +16,18 @@ def render(report: Report) -> str:
     """Loads, memory and, with peers, the ratios."""
     parts = [
         _columns(
-            ["load", "requests", "failed", "p50 s", "p95 s", "p99 s", "audio s/s", "batch", "rest"],
+            [
+                "load",
+                "requests",
+                "failed",
+                "p50 s",
+                "p95 s",
+                "p99 s",
+                "audio s/s",
+                "batch",
+                "rest",
+                "loop ms",
+            ],
             [_load(load) for load in report.loads],
         )
     ]
@@ -43,6 +54,7 @@ def _load(load: Load) -> list[str]:
         f"{load.throughput:.1f}",
         "" if load.batch is None else f"{load.batch:.2f}",
         "" if load.outside_engine is None else f"{load.outside_engine:.0%}",
+        "" if load.probe_max is None else f"{load.probe_max * 1000:.0f}",
     ]
 
 
@@ -51,12 +63,16 @@ def _beside(report: Report) -> list[str]:
     rows = [_system(system, ours) for system in report.systems]
     heads = ["system", "short s", "ratio", "p50 s", "p95 s", "WER", "long s", "ratio", "WER", "MiB"]
     parts = [_columns(heads, rows), "ratio: how many times our time; * its WER is over 10 % worse"]
-    if report.at_once_s is not None:
+    if report.at_once_s is not None and report.at_once_p95 is not None:
         ratios = ", ".join(
-            f"{system.name} one by one {system.short_s / report.at_once_s:.2f}"
+            f"{system.name} {system.short_s / report.at_once_s:.2f} "
+            f"({(system.in_line_p95 or 0.0) / report.at_once_p95:.2f})"
             for system in report.systems
         )
-        parts.append(f"all short clips sent at once: {report.at_once_s:.2f} s; ratio: {ratios}")
+        parts.append(
+            f"all short clips sent at once: {report.at_once_s:.2f} s, p95 "
+            f"{report.at_once_p95:.2f} s; ratios of those who answer one by one (p95): {ratios}"
+        )
     return parts
 
 

@@ -29,9 +29,10 @@ def memory_mb(pid: int, field: str) -> float:
 
 
 class Target:
-    """A server that answers; `pid` is None if it is not ours."""
+    """A server that answers at `url`; `pid` is None if it is not ours."""
 
-    def __init__(self, client: Client, pid: int | None = None) -> None:
+    def __init__(self, client: Client, url: str, pid: int | None = None) -> None:
+        self.url = url
         self.pid = pid
         self._client = client
         self._lines: list[dict[str, Any]] = []
@@ -73,7 +74,8 @@ def reach(options: Options) -> Iterator[Target]:
         BenchError: it does not start.
     """
     if options.url:
-        yield Target(Client(options.url.removesuffix("/v1"), options.api_key))
+        url = options.url.removesuffix("/v1")
+        yield Target(Client(url, options.api_key), url)
         return
     settings = {"SUSSURRO_BEAM_SIZE": str(options.beam)}
     if options.model:
@@ -87,7 +89,7 @@ def reach(options: Options) -> Iterator[Target]:
             python=options.server_python or sys.executable,
             on_line=lambda line: found[0].note(line) if found else None,
         ) as (server, client, _):
-            found.append(Target(client, server.pid))
+            found.append(Target(client, server.url, server.pid))
             yield found[0]
     except ServerProcessError as error:
         raise BenchError(str(error)) from error

@@ -27,7 +27,8 @@ def test_the_log_tells_what_the_engine_did() -> None:
     """Batches on average; the part of a request that neither waited nor computed."""
     line = {"queue_s": 0.1, "compute_s": 0.7, "batch": 1.0, "total_s": 1.0, "windows": 1}
     many = {"queue_s": 50.0, "compute_s": 20.0, "batch": 2.0, "total_s": 30.0, "windows": 40}
-    load = summarise("x", SAMPLES, 5.0, [line, many])
+    load = summarise("x", SAMPLES, 5.0, [line, many], [0.002, 0.03, 0.001])
+    assert 0.03 == load.probe_max
     assert 1.5 == load.batch
     assert 0.2 == pytest.approx(load.outside_engine)
 
@@ -41,8 +42,8 @@ def _load(name: str, p50: float) -> Load:
     return Load(name, 10, 0, p50, 2 * p50, 3 * p50, 20.0)
 
 
-OURS = Beside("sussurro", 2.0, 0.5, 0.9, 10.0, 0.10, 0.05, 300.0)
-PEER = Beside("other", 6.0, 1.5, 1.9, 25.0, 0.105, 0.06, 400.0)
+OURS = Beside("sussurro", 2.0, 0.5, 0.9, 10.0, 0.10, 0.05, 300.0, 1.9)
+PEER = Beside("other", 6.0, 1.5, 1.9, 25.0, 0.105, 0.06, 400.0, 5.6)
 REPORT = Report(
     conditions={"beam": "5"},
     loads=(_load("short, alone", 0.5), _load("short, beside a long file", 1.25)),
@@ -50,6 +51,7 @@ REPORT = Report(
     slope_mb_per_minute=0.25,
     systems=(OURS, PEER),
     at_once_s=1.5,
+    at_once_p95=1.4,
     not_run=("somebody: is not there",),
 )
 
@@ -60,7 +62,7 @@ def test_the_table_has_ratios_and_error_rates_beside_them() -> None:
     (row,) = [line.split() for line in text.splitlines() if line.startswith("other")]
     assert ["other", "6.00", "3.00", "1.50", "1.90", "10.5%", "25.0", "2.50", "6.0%*", "400"] == row
     assert "p50 beside a long file / p50 alone: 2.50" in text
-    assert "other one by one 4.00" in text
+    assert "other 4.00 (4.00)" in text
     assert "memory slope: +0.25 MiB a minute" in text
     assert "left out: somebody: is not there" in text
 
