@@ -17,6 +17,10 @@ N_SAMPLES = 480_000
 """30 s: the encoder's whole view."""
 N_FRAMES = N_SAMPLES // HOP_LENGTH
 
+BLOCK_FRAMES = 32
+"""Small enough for the cache, and for the matrix product to stay on one thread: the library's
+others would wait by spinning, on cores that the engine needs."""
+
 
 def log_mel(samples: Samples, n_mels: int) -> LogMel:
     """Log-mel features of one window; the samples are padded with zeros to 30 s.
@@ -36,19 +40,21 @@ def log_mel(samples: Samples, n_mels: int) -> LogMel:
     padded[: N_FFT // 2] = padded[N_FFT // 2 + 1 : N_FFT + 1][::-1]
     padded[-N_FFT // 2 :] = padded[-N_FFT - 1 : -N_FFT // 2 - 1][::-1]
 
-    mel = np.full((n_mels, N_FRAMES), 1e-10, dtype=np.float32)
+    log_spec: LogMel = np.full((n_mels, N_FRAMES), -10.0, dtype=np.float32)
     # Frames that see only padding are silence: their spectrum need not be computed.
     busy = min(N_FRAMES, (len(samples) + N_FFT) // HOP_LENGTH + 1)
     if len(samples) > N_SAMPLES - N_FFT:
         busy = N_FRAMES
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_LENGTH][:busy]
-    spectrum = np.fft.rfft(frames * _hann(), axis=-1)
-    power = spectrum.real**2 + spectrum.imag**2
-    mel[:, :busy] = np.maximum(mel_filters(n_mels) @ power.T, 1e-10)
-
-    log_spec = np.log10(mel)
-    log_spec = np.maximum(log_spec, log_spec.max() - 8.0)
-    return np.ascontiguousarray((log_spec + 4.0) / 4.0, dtype=np.float32)
+    for first in range(0, busy, BLOCK_FRAMES):
+        spectrum = np.fft.rfft(frames[first : first + BLOCK_FRAMES] * _hann(), axis=-1)
+        power = spectrum.real**2 + spectrum.imag**2
+        mel = np.maximum(mel_filters(n_mels) @ power.T, 1e-10)
+        log_spec[:, first : first + len(power)] = np.log10(mel)
+    np.maximum(log_spec, log_spec.max() - 8.0, out=log_spec)
+    log_spec += 4.0
+    log_spec /= 4.0
+    return log_spec
 
 
 @cache
