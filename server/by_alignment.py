@@ -16,8 +16,9 @@ from server.decoding.repetition import loop_mask
 from server.decoding.sentences import group_words, stop_at_a_gap
 from server.decoding.timing import Timing, in_order, longest, shorten_after_pause, tidy
 from server.decoding.tokenizer import TIME_PRECISION, Tokenizer
+from server.job import HOP, Job
 from server.types import SAMPLE_RATE, DecodingResult, Segment, Window
-from server.window_decoder import HOP, Job, WindowDecoder
+from server.window_decoder import WindowDecoder
 from server.window_rest import MIN_STEP, Context, Found, segment_of, text_tokens, unheard
 
 MAX_WORD = 1.5

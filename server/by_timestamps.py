@@ -12,8 +12,9 @@ from server.decoding.repetition import loop_mask
 from server.decoding.segments import Split, split
 from server.decoding.timing import Timing, add_words, tidy
 from server.decoding.tokenizer import Tokenizer
+from server.job import Job
 from server.types import SAMPLE_RATE, DecodingResult, Segment, Window
-from server.window_decoder import Job, WindowDecoder
+from server.window_decoder import WindowDecoder
 from server.window_rest import (
     MIN_STEP,
     Context,

@@ -176,7 +176,11 @@ class Settings:
     )
     cpu_threads: int = Field(1, ge=1, le=64, description="Threads of each CPU worker.")
     max_batch_size: int = Field(
-        8, ge=1, le=64, description="Most windows that one CPU worker takes as a batch."
+        4,
+        ge=1,
+        le=64,
+        description="Most windows that one CPU worker takes as a batch. More windows a second, and "
+        "a longer wait for whoever comes meanwhile with more than a short recording.",
     )
     engine_window_timeout: Seconds = Field(
         120.0,

@@ -13,8 +13,9 @@ from server.by_timestamps import ByTimestamps
 from server.decoding.guard import needed_voice, plain, suspect_segment
 from server.decoding.language_choice import languages_of_window, restrict
 from server.decoding.tokenizer import Tokenizer
+from server.job import Job
 from server.types import SAMPLE_RATE, OnSegments, Segment, SpeechSegment, Window
-from server.window_decoder import Job, WindowDecoder
+from server.window_decoder import WindowDecoder
 from server.window_rest import Context, Found
 
 N_SAMPLES = 30 * SAMPLE_RATE

@@ -24,6 +24,7 @@ from server.decoding.prompt import encode_prompt
 from server.decoding.tokenizer import Tokenizer
 from server.engines.base import Engine
 from server.errors import DeadlineExceeded
+from server.job import Job
 from server.scheduler import Scheduler, Turn
 from server.segment_order import SegmentOrder
 from server.span_decoder import N_SAMPLES, SpanDecoder
@@ -38,7 +39,7 @@ from server.types import (
     Transcript,
     TranscriptionOptions,
 )
-from server.window_decoder import Job, WindowDecoder
+from server.window_decoder import WindowDecoder
 
 MAX_VOTES = 3
 """Windows whose language is looked at before the first one is decoded."""
@@ -114,8 +115,9 @@ class Transcriber:
         spans = [span for span in spans if not job.is_silent(span.start, span.end)]
         job.language = options.language or await self._detect_language(job, spans)
 
-        # Spans are independent of one another, so they are decoded side by side.
-        places = asyncio.Semaphore(self.engine.info.max_in_flight)
+        # Spans are independent of one another, so they are decoded side by side; twice as many as
+        # the engine takes, so that the next ones are ready when it has room for several at once.
+        places = asyncio.Semaphore(2 * self.engine.info.max_in_flight)
         prompt = encode_prompt(self._tokenizer, options.prompt)
 
         order = SegmentOrder(

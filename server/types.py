@@ -28,7 +28,7 @@ Pcm: TypeAlias = npt.NDArray[np.int16]
 """int16 (n,), 16 kHz mono; a memory map of an unlinked file, so that hours cost no memory."""
 
 LogMel: TypeAlias = npt.NDArray[np.float32]
-"""float32 (n_mels, 3000)."""
+"""float32 (n_mels, n_frames): 3000 frames of 10 ms, or an even number of fewer."""
 
 Encoded: TypeAlias = object
 """An engine's own form of the encoder's output; only the engine that made it may read it."""

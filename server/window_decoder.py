@@ -1,16 +1,16 @@
 """One window through the engine: the temperature ladder, and words in time.
 
-Knows: what a transcription under way shares among its windows (`Job`).
+Knows: views, prompts, turns, and which try to keep.
 Must not know: how a recording is cut into windows, how segments are made of the result.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from server.audio.features import log_mel
 from server.audio.vad import voiced_seconds
-from server.audio.windows import Decibels, is_silent
+from server.decoding.context import WHOLE, has_lost_its_way, view_frames
 from server.decoding.fallback import (
     best_attempt,
     compression_ratio,
@@ -24,79 +24,24 @@ from server.decoding.prompt import build_prompt, encode_prompt
 from server.decoding.timing import Timing, place_words
 from server.decoding.tokenizer import Tokenizer
 from server.engines.base import Engine
-from server.scheduler import Scheduler, Turn
+from server.job import HOP, Job
+from server.scheduler import Scheduler
 from server.types import (
-    FRAMES_PER_SECOND,
     SAMPLE_RATE,
-    Alignment,
     AlignmentRequest,
-    Audio,
     DecodingResult,
-    Dropped,
     Encoded,
     GenerationRequest,
-    GenerationResult,
     LanguageDetection,
-    OnProgress,
     ServerVad,
-    TranscriptionOptions,
-    TranscriptionStats,
     Window,
 )
 
-HOP = SAMPLE_RATE // FRAMES_PER_SECOND
+SURE = 0.7
+"""A language less likely than this was hardly heard."""
 
 ENCODE, DECODE, ALIGN = 0.5, 0.4, 0.1
 """What a call counts for a caller's share, by second of audio: roughly what it costs on a CPU."""
-
-
-@dataclass(slots=True)
-class Job:
-    """One transcription under way.
-
-    `encoded` keeps what language detection has computed, `heard` are seconds of speech by language.
-    """
-
-    audio: Audio
-    level: Decibels
-    options: TranscriptionOptions
-    turn: Turn
-    on_progress: OnProgress
-    language: str = ""
-    stats: TranscriptionStats = field(default_factory=TranscriptionStats)
-    dropped: list[Dropped] = field(default_factory=list)
-    encoded: dict[tuple[int, int], Encoded] = field(default_factory=dict)
-    heard: dict[str, float] = field(default_factory=dict)
-
-    def level_of(self, start: int, end: int) -> Decibels:
-        """Levels of samples `start` to `end`."""
-        return self.level[start // HOP : -(-end // HOP)]
-
-    def is_silent(self, start: int, end: int) -> bool:
-        """Whether samples `start` to `end` hold nothing audible."""
-        return is_silent(self.level_of(start, end))
-
-    def drop(self, start: float, end: float, reason: str) -> None:
-        """Note that the text between two seconds was left out."""
-        self.dropped.append(Dropped(round(start, 2), round(end, 2), reason))
-
-    def spent(self, result: GenerationResult | LanguageDetection | Alignment) -> None:
-        """Add what a call of the engine cost."""
-        self.stats = replace(
-            self.stats,
-            queue_s=self.stats.queue_s + result.queue_s,
-            compute_s=self.stats.compute_s + result.compute_s,
-            calls=self.stats.calls + 1,
-            batched=self.stats.batched + result.batch_size,
-        )
-
-    def count(self, *, windows: int = 0, fallbacks: int = 0) -> None:
-        """Add to the statistics."""
-        self.stats = replace(
-            self.stats,
-            windows=self.stats.windows + windows,
-            fallbacks=self.stats.fallbacks + fallbacks,
-        )
 
 
 class WindowDecoder:
@@ -125,24 +70,37 @@ class WindowDecoder:
         return await asyncio.to_thread(voiced_seconds, pcm, vad.threshold)
 
     async def detect_language(self, job: Job, window: Window) -> LanguageDetection:
-        """Probability of each language; the encoder's output is kept for `decode`."""
+        """Probability of each language; the encoder's output is kept for `decode`.
+
+        What is a guess in a fitted view is asked again in the whole one.
+        """
+        key = (window.start, window.end)
+        view, encoded = job.encoded.get(key, (self._fitted(job, window), None))
+        detection = await self._detect(job, view, encoded)
+        unsure = max(detection.language_probs.values()) < SURE
+        if unsure and encoded is None and _is_fitted(view):
+            view = window
+            detection = await self._detect(job, view, None)
+        job.encoded[key] = (view, detection.encoded)
+        return detection
+
+    async def _detect(self, job: Job, window: Window, encoded: Encoded | None) -> LanguageDetection:
         request = GenerationRequest(
             job.turn.request_id,
             (),
             generation_options(job.options, 0.0, ()),
             window.features,
-            encoded=job.encoded.get((window.start, window.end)),
+            encoded=encoded,
             deadline=job.turn.deadline,
         )
         detection = await self._scheduler.run(
             job.turn,
             lambda: self.engine.detect_language(request),
             size=window.duration,
-            charge=0.0 if request.encoded is not None else ENCODE * window.duration,
+            charge=0.0 if encoded is not None else ENCODE * window.duration,
             position=window.start,
         )
         job.spent(detection)
-        job.encoded[window.start, window.end] = detection.encoded
         return detection
 
     async def decode(  # noqa: PLR0913 - the window and what is known of it, flags by name
@@ -159,6 +117,9 @@ class WindowDecoder:
 
         `languages` are the window's and those that it might be in as well: they are tried where
         the first one gives a doubtful text, and the likeliest text decides.
+
+        The first try may be in a fitted view. A text that looks odd there is tried again in the
+        whole one, as if nothing had been before.
         """
         first, *higher = job.options.temperatures
         job.count(windows=1)
@@ -173,8 +134,11 @@ class WindowDecoder:
             )
             for language in languages
         }
-        encoded = job.encoded.pop((window.start, window.end), None)
-        attempt = await self._attempt(job, window, languages[0], prompts, first, encoded)
+        known = job.encoded.pop((window.start, window.end), None)
+        view, encoded = known or (self._fitted(job, window), None)
+        attempt = await self._attempt(job, view, languages[0], prompts, first, encoded)
+        if _is_fitted(view) and has_lost_its_way(attempt, job.options, window.duration):
+            attempt = await self._attempt(job, window, languages[0], prompts, first, None)
         if is_suspect(attempt, job.options):
             attempt = await self._judge(job, window, attempt)
             if attempt.dropped:
@@ -218,6 +182,14 @@ class WindowDecoder:
         if needs_fallback(attempt, job.options):
             job.count(fallbacks=1)
         return attempt
+
+    def _fitted(self, job: Job, window: Window) -> Window:
+        """The window in as much of Whisper's view as it is shown at first."""
+        frames = view_frames(window.duration, self.engine.info.min_frames)
+        # How a translation fares in less than the whole view was not measured.
+        if job.options.task == "translate" or frames == WHOLE:
+            return window
+        return replace(window, features=window.features[:, :frames])
 
     async def _judge_last(self, job: Job, window: Window, best: DecodingResult) -> DecodingResult:
         """What no temperature made likely stays only if there is voice for it."""
@@ -288,3 +260,8 @@ class WindowDecoder:
         )
         job.spent(alignment)
         return place_words(alignment, text_tokens, result.language, self._tokenizer)
+
+
+def _is_fitted(view: Window) -> bool:
+    """Whether there is more of Whisper's view to be had."""
+    return bool(view.features.shape[1] < WHOLE)

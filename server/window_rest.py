@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from server.audio.windows import is_as_loud
 from server.decoding.timing import Timing, longest
 from server.decoding.tokenizer import Tokenizer
+from server.job import HOP, Job
 from server.types import SAMPLE_RATE, DecodingResult, Segment, SpeechSegment, TextToken, Window
-from server.window_decoder import HOP, Job
 
 MIN_REST = 2 * SAMPLE_RATE
 """What a model left out of a window is looked at again from 2 s on."""

@@ -26,7 +26,8 @@ class EngineInfo:
     `max_in_flight` is how many windows are worth submitting at once, `max_in_flight_s` how many
     seconds of audio in them: what waits inside an engine can no longer be overtaken. `spare` is
     how many calls of short recordings may come on top, and will not have to wait inside;
-    `aligns` whether `align` can be had.
+    `aligns` whether `align` can be had. `min_frames` is how many log-mel frames a window has at
+    least: 3000 where the encoder takes nothing but Whisper's whole view.
     """
 
     name: str
@@ -38,6 +39,7 @@ class EngineInfo:
     max_in_flight_s: float = math.inf
     spare: int = 0
     aligns: bool = True
+    min_frames: int = 3000
 
 
 @dataclass(frozen=True, slots=True)

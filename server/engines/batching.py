@@ -32,12 +32,13 @@ WATCH_SECONDS = 0.5
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One unit of work; jobs with equal `key` may run in one batch."""
+    """One unit of work; jobs with equal `key` may run in one batch; `small` ones are soon done."""
 
     request_id: int
     key: Hashable
     payload: Any
     deadline: float | None = None
+    small: bool = False
     future: Future[Any] = field(default_factory=Future)
     enqueued_at: float = field(default_factory=time.monotonic)
 
@@ -67,18 +68,20 @@ class BatchQueue:
     ends with EngineUnavailable, later ones too, and `healthy` turns false for good.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - bounds, by name
         self,
         run: Callable[[Sequence[Job]], Sequence[object]],
         *,
         workers: int,
         max_batch_size: int,
+        spare: int = 0,
         max_waiting: int = 4096,
         window_timeout: float = WINDOW_TIMEOUT,
     ) -> None:
         """`run` computes a batch: one result, or one exception, for each job in order.
 
-        A batch gets `window_timeout` seconds for each of its jobs.
+        A batch gets `window_timeout` seconds for each of its jobs. `spare` workers more take
+        small jobs alone, so that those need not wait until a large one is done.
         """
         self._run = run
         self._max_batch_size = max_batch_size
@@ -86,14 +89,16 @@ class BatchQueue:
         self._waiting: list[Job] = []
         self._running: set[_Batch] = set()
         self._window_timeout = window_timeout
-        self._idle = 0
+        self._idle = {True: 0, False: 0}
         self._closed = False
         self._failed = False
         self._ending = threading.Event()
         self._changed = threading.Condition()
         self._threads = [
-            threading.Thread(target=self._work, name=f"engine-{index}", daemon=True)
-            for index in range(workers)
+            threading.Thread(
+                target=self._work, args=(index >= workers,), name=f"engine-{index}", daemon=True
+            )
+            for index in range(workers + spare)
         ]
         for thread in self._threads:
             thread.start()
@@ -111,7 +116,8 @@ class BatchQueue:
                 job.finish(Overloaded(texts.ENGINE_QUEUE_FULL, retry_after=5))
             else:
                 self._waiting.append(job)
-                self._changed.notify()
+                # Whoever wakes may be one that must not take it.
+                self._changed.notify_all()
         return job.future
 
     def cancel(self, request_id: int) -> None:
@@ -149,8 +155,8 @@ class BatchQueue:
         for job in unfinished:
             job.finish(EngineError("The engine was stopped before this window was done."))
 
-    def _work(self) -> None:
-        while batch := self._take():
+    def _work(self, spare: bool) -> None:
+        while batch := self._take(spare):
             try:
                 results = self._run(batch.jobs)
             except ServerError as error:
@@ -168,19 +174,18 @@ class BatchQueue:
             for job, result in zip(batch.jobs, results, strict=True):
                 job.finish(result)
 
-    def _take(self) -> _Batch | None:
+    def _take(self, spare: bool) -> _Batch | None:
         """The next batch; None when it is over. Leaves their share to other idle workers."""
         while True:
             with self._changed:
-                self._idle += 1
-                while not (self._waiting or self._closed or self._failed):
+                self._idle[spare] += 1
+                while not (self._closed or self._failed or (mine := self._fitting(spare))):
                     self._changed.wait()
-                idle, self._idle = self._idle, self._idle - 1
+                self._idle[spare] -= 1
                 if self._closed or self._failed:
                     return None
-                key = self._waiting[0].key
-                alike = [job for job in self._waiting if job.key == key]
-                share = -(-len(alike) // idle)
+                alike = [job for job in mine if job.key == mine[0].key]
+                share = -(-len(alike) // (1 + self._idle[spare]))
                 taken = alike[: min(share, self._max_batch_size)]
                 self._waiting = [job for job in self._waiting if job not in taken]
                 jobs = [job for job in taken if self._start(job)]
@@ -188,6 +193,10 @@ class BatchQueue:
                 if jobs:
                     self._running.add(batch)
                     return batch
+
+    def _fitting(self, spare: bool) -> list[Job]:
+        """What waits that such a worker may take."""
+        return [job for job in self._waiting if job.small or not spare]
 
     def _watch(self) -> None:
         """Give up when a batch is not done in its time: a native call cannot be interrupted."""

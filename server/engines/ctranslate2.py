@@ -32,8 +32,14 @@ from server.types import (
 )
 
 SPARE = 1
-"""A worker more than there are cores, for short recordings: the system shares the cores out, and
-they need not wait until a window of a long one is done."""
+"""A worker more than there are cores, for short windows: the system shares the cores out, and
+they need not wait until a batch of long ones is done."""
+
+SMALL = 1000
+"""Encoder frames, 20 s of view, up to which a window may take the spare worker."""
+
+MIN_FRAMES = 200
+"""A window of 2 s: less has not been tried."""
 
 MAX_LENGTH = 448
 """Whisper's text context: prompt and answer together."""
@@ -59,7 +65,8 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
         workers: windows computed at once; 0 is one a core. One thread a worker beats several
             threads in one worker by 20-30 % in throughput.
         threads: threads of each worker.
-        max_batch_size: most windows that a worker takes at once.
+        max_batch_size: most windows that a worker takes at once; the decoder reads its weights
+            once for all of them.
         encoder: CTranslate2's own, OpenVINO's, or the faster one of the two.
         window_timeout: seconds after which a window counts as stuck.
 
@@ -106,7 +113,7 @@ class _OwnEncoder:
 
 
 class CTranslate2Engine:
-    """`Engine` over one CTranslate2 model; `encoded` is float32 (1500, d_model)."""
+    """`Engine` over one CTranslate2 model; `encoded` is float32 (n_frames / 2, d_model)."""
 
     def __init__(
         self,
@@ -126,16 +133,17 @@ class CTranslate2Engine:
             model=model,
             n_mels=whisper.n_mels,
             languages=languages,
-            # Larger batches gain nothing on a CPU, and whoever comes meanwhile waits for them: a
-            # full window a worker, or two short ones, and the turns decide about all others.
-            max_in_flight=workers * 2,
-            max_in_flight_s=workers * WINDOW_SECONDS,
+            # A batch for each worker, and the turns decide about all others.
+            max_in_flight=workers * max_batch_size,
+            max_in_flight_s=workers * max_batch_size * WINDOW_SECONDS,
             spare=SPARE,
             seedable=False,
+            min_frames=MIN_FRAMES,
         )
         self._queue = BatchQueue(
             self._run,
-            workers=workers + SPARE,
+            workers=workers,
+            spare=SPARE,
             max_batch_size=max_batch_size,
             window_timeout=window_timeout,
         )
@@ -146,32 +154,24 @@ class CTranslate2Engine:
         return self._info
 
     def generate(self, request: GenerationRequest) -> Future[GenerationResult]:
-        """Decode one window; prompts of one length share a batch."""
-        return self._queue.submit(
-            Job(
-                request.request_id,
-                ("generate", request.options, len(request.prompt)),
-                request,
-                request.deadline,
-            )
-        )
+        """Decode one window; prompts and windows of one length share a batch."""
+        return self._submit(request, "generate", request.options, len(request.prompt))
 
     def detect_language(self, request: GenerationRequest) -> Future[LanguageDetection]:
         """Probability of each language in one window."""
-        return self._queue.submit(
-            Job(request.request_id, ("detect_language",), request, request.deadline)
-        )
+        return self._submit(request, "detect_language")
 
     def align(self, request: AlignmentRequest) -> Future[Alignment]:
         """Place text tokens in time by the model's alignment heads."""
-        return self._queue.submit(
-            Job(
-                request.request_id,
-                ("align", request.start_sequence),
-                request,
-                request.deadline,
-            )
-        )
+        return self._submit(request, "align", request.start_sequence)
+
+    def _submit(
+        self, request: GenerationRequest | AlignmentRequest, kind: str, *alike: object
+    ) -> Future[Any]:
+        length = _length(request)
+        key = (kind, length, *alike)
+        small = length <= SMALL
+        return self._queue.submit(Job(request.request_id, key, request, request.deadline, small))
 
     def cancel(self, request_id: int) -> None:
         """Drop what waits under this id."""
@@ -275,6 +275,15 @@ class CTranslate2Engine:
             )
             for result in results
         ]
+
+
+def _length(request: GenerationRequest | AlignmentRequest) -> int:
+    """The window's length in encoder frames: only equal ones fit into one array."""
+    if request.encoded is not None:
+        encoded: Any = request.encoded
+        return len(encoded)
+    assert request.features is not None, "This is a bug: a request without a window"
+    return int(request.features.shape[1] // 2)
 
 
 def _hypotheses(generation: Any, options: GenerationOptions) -> tuple[Hypothesis, ...]:  # noqa: ANN401

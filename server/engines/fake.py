@@ -25,6 +25,7 @@ from server.types import (
 )
 
 N_MELS = 80
+MAX_FRAMES = 3000
 MAX_PROMPT = 227
 """223 tokens of previous text, their start token and the three task tokens."""
 
@@ -54,6 +55,7 @@ class FakeEngine:
         workers: int = 2,
         window_timeout: float = WINDOW_TIMEOUT,
         aligns: bool = True,
+        min_frames: int = 3000,
     ) -> None:
         self._script = script
         self._language_probs = language_probs or (lambda _: {"pt": 0.95, "en": 0.05})
@@ -63,7 +65,14 @@ class FakeEngine:
             self._run, workers=workers, max_batch_size=1, window_timeout=window_timeout
         )
         self._info = EngineInfo(
-            "fake", "fake", N_MELS, list(LANGUAGES), workers * 4, seedable=True, aligns=aligns
+            "fake",
+            "fake",
+            N_MELS,
+            list(LANGUAGES),
+            workers * 4,
+            seedable=True,
+            aligns=aligns,
+            min_frames=min_frames,
         )
 
     @property
@@ -99,7 +108,7 @@ class FakeEngine:
     def _run(self, batch: Sequence[Job]) -> list[object]:
         (job,) = batch
         request = job.payload
-        window = _check(request)
+        window = self._check(request)
         if job.key == "align":
             if not self._info.aligns:
                 raise EngineError("This engine places no words in time.")
@@ -112,13 +121,15 @@ class FakeEngine:
         hypothesis = self._script(request)
         return [GenerationResult((hypothesis,), self._no_speech_prob, window, 0.0, 0.0)]
 
-
-def _check(request: GenerationRequest | AlignmentRequest) -> object:
-    """The window's features, of the right shape; `encoded` is just the features again."""
-    window = request.features if request.encoded is None else request.encoded
-    if not isinstance(window, np.ndarray) or window.shape != (N_MELS, 3000):
-        raise EngineError("A window needs float32 features of shape (80, 3000).")
-    return window
+    def _check(self, request: GenerationRequest | AlignmentRequest) -> object:
+        """The window's features, of the right shape; `encoded` is just the features again."""
+        window = request.features if request.encoded is None else request.encoded
+        if not isinstance(window, np.ndarray) or len(window) != N_MELS:
+            raise EngineError("A window needs float32 features of 80 mels.")
+        n_frames = window.shape[1]
+        if not self._info.min_frames <= n_frames <= MAX_FRAMES or n_frames % 2:
+            raise EngineError("A window has too few frames, too many, or an odd number of them.")
+        return window
 
 
 def _spread(request: AlignmentRequest) -> Alignment:

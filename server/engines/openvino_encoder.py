@@ -29,7 +29,7 @@ Node = Any
 
 
 class OpenVINOEncoder:
-    """The encoder of one model; thread-safe, one batch at a time on all its threads."""
+    """The encoder of one model; thread-safe: windows take turns, each on all its threads."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
         """Build and compile the graph from `path`/model.bin; takes a fraction of a second.
@@ -53,19 +53,24 @@ class OpenVINOEncoder:
                 "ENABLE_CPU_PINNING": False,
             },
         )
-        self._request = compiled.create_infer_request()
-        self._lock = threading.Lock()
+        self._compiled = compiled
+        self._requests = threading.local()
 
     def encode(self, features: Features) -> Windows:
         """Encoder output of each window of a batch, one after the other.
 
-        A batch gains nothing here: one window fills the cores.
+        A batch gains nothing here: one window fills the cores. Windows of several threads are
+        computed in the order of asking.
         """
+        request = getattr(self._requests, "request", None)
+        if request is None:
+            request = self._requests.request = self._compiled.create_infer_request()
+        n_mels, n_frames = features.shape[1:]
         windows = []
         for window in features:
-            with self._lock:
-                result = self._request.infer({0: np.ascontiguousarray(window[None])})
-                windows.append(np.array(result[0][0]))
+            request.start_async({0: np.ascontiguousarray(window.reshape(1, n_mels, n_frames))})
+            request.wait()
+            windows.append(np.array(request.get_output_tensor().data[0]))
         return np.stack(windows)
 
 

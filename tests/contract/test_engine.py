@@ -89,6 +89,35 @@ def test_prompts_of_any_length_may_wait_together(loaded: Loaded) -> None:
     assert all(future.result(60).hypotheses for future in futures)
 
 
+def test_windows_of_any_length_may_wait_together(loaded: Loaded) -> None:
+    """From the engine's least to Whisper's 30 s; each ends with what it gives alone."""
+    engine, _ = loaded
+    requests = []
+    for n_frames in (engine.info.min_frames, 3000, engine.info.min_frames, 3000):
+        whole = _request(loaded)
+        assert whole.features is not None
+        requests.append(replace(whole, features=whole.features[:, :n_frames]))
+    alone = [engine.generate(request).result(60).hypotheses[0].tokens for request in requests]
+    futures = [engine.generate(request) for request in requests]
+    assert alone == [future.result(60).hypotheses[0].tokens for future in futures]
+
+
+def test_a_short_window_is_aligned_within_itself(loaded: Loaded) -> None:
+    """Words are placed in the encoding that their text came from."""
+    engine, tokenizer = loaded
+    request = _request(loaded)
+    assert request.features is not None
+    n_frames = engine.info.min_frames
+    result = engine.generate(replace(request, features=request.features[:, :n_frames])).result(60)
+    tokens = tokenizer.encode(" um dois")
+    start = tokenizer.sot_sequence("pt", "transcribe")
+    alignment = engine.align(
+        AlignmentRequest(1, start, tokens, 150, encoded=result.encoded)
+    ).result(60)
+    assert set(range(len(tokens))) <= {token for token, _ in alignment.path}
+    assert all(0 <= frame <= 75 for _, frame in alignment.path)
+
+
 def test_languages_are_probabilities(loaded: Loaded) -> None:
     """They sum to at most 1, name languages that the engine has, and come with the encoding."""
     engine, _ = loaded

@@ -65,6 +65,24 @@ def test_idle_workers_share_what_waits() -> None:
     queue.close(1)
 
 
+def test_a_spare_worker_takes_small_jobs_alone() -> None:
+    """They do not wait for a large one that runs, and it does not take what is large."""
+    run = Recorder()
+    queue = _queue(run, spare=1)
+    held = _occupy(queue, run)
+    large = [queue.submit(Job(index, "a", None)) for index in (1, 2)]
+    small = [queue.submit(Job(index, "b", None, small=True)) for index in (3, 4)]
+    while len(run.batches) < 2:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    assert [[0], [3]] == [batch[:1] for batch in run.batches]
+    run.go.set()
+    for future in (held.future, *large, *small):
+        future.result(5)
+    assert [1, 2] in run.batches
+    queue.close(1)
+
+
 def test_a_failure_ends_every_job_of_its_batch() -> None:
     """As an EngineError that keeps the cause for the log; the worker goes on."""
 

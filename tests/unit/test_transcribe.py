@@ -140,6 +140,60 @@ def test_a_failing_window_climbs_the_ladder_on_the_same_encoding() -> None:
     assert (0.4, 2) == (transcript.segments[0].temperature, transcript.stats.fallbacks)
 
 
+def _frames(engine: FakeEngine) -> list[int]:
+    """The views that were decoded."""
+    views = [
+        request.features if request.encoded is None else request.encoded
+        for request in engine.requests
+    ]
+    return [view.shape[1] for view in views if isinstance(view, np.ndarray)]
+
+
+def test_a_short_window_is_shown_little_more_than_itself() -> None:
+    """Where the engine takes it; once is enough if the text looks like one."""
+    transcript, engine = _run(lambda _: _says(FULL), _sound(7.3), min_frames=200)
+    assert ([1300], FULL.strip()) == (_frames(engine), transcript.text)
+    _, engine = _run(lambda _: _says(FULL), _sound(7.3))
+    assert [3000] == _frames(engine)
+
+
+def test_an_odd_text_is_checked_in_the_whole_view() -> None:
+    """There the ladder is climbed, if need be, as if nothing had been before."""
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        fitted = request.features is not None and request.features.shape[1] < 3000
+        good = request.options.temperature > 0
+        return _says(FULL * 2 if fitted else FULL, -0.1 if fitted or good else -2.0)
+
+    transcript, engine = _run(script, _sound(5.0), min_frames=200)
+    assert [1000, 3000, 3000] == _frames(engine)
+    assert [0.0, 0.0, 0.2] == [request.options.temperature for request in engine.requests]
+    assert [False, False, True] == [request.encoded is not None for request in engine.requests]
+    assert (FULL.strip(), 1) == (transcript.text, transcript.stats.fallbacks)
+
+
+def test_a_translation_has_the_whole_view() -> None:
+    """How it fares with less was not measured."""
+    options = replace(PORTUGUESE, task="translate")
+    said = Hypothesis((_at(0.0), *TOKENIZER.encode(" rain"), _at(5.0)), -0.1)
+    _, engine = _run(lambda _: said, _sound(5.0), options, min_frames=200)
+    assert [3000] == _frames(engine)
+
+
+@pytest.mark.parametrize(("probability", "frames"), [(0.9, 1000), (0.6, 3000)])
+def test_a_language_that_is_a_guess_is_asked_again(probability: float, frames: int) -> None:
+    """In the whole view, which is then used for the text, too."""
+    _, engine = _run(
+        lambda _: _says(FULL),
+        _sound(5.0),
+        TranscriptionOptions(),
+        language_probs=lambda _: {"pt": probability},
+        min_frames=200,
+    )
+    assert [frames] == _frames(engine)
+    assert engine.requests[0].encoded is not None
+
+
 def test_a_window_without_speech_is_dropped_and_counted(voice: Callable[[float], None]) -> None:
     """The model's doubt and no voice together mean that nothing was said."""
     voice(0.0)

@@ -2,9 +2,9 @@ import numpy as np
 
 from server.audio.windows import levels
 from server.decoding.timing import Timing
+from server.job import Job
 from server.scheduler import Share, Turn
 from server.types import SAMPLE_RATE, Audio, SpeechSegment, TranscriptionOptions, Window
-from server.window_decoder import Job
 from server.window_rest import unheard
 
 NOISE = np.random.default_rng(3).normal(0, 3000, 30 * SAMPLE_RATE).astype(np.int16)
