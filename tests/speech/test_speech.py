@@ -62,7 +62,7 @@ def test_no_word_is_lost_or_doubled_where_there_is_no_pause(
 ) -> None:
     """With no place to cut, windows are stitched between words: still one in twenty at most."""
 
-    def uncut(_level: object, count: int) -> list[SpeechSegment]:
+    def uncut(_level: object, count: int, *_places: object) -> list[SpeechSegment]:
         return [SpeechSegment(0, count)]
 
     monkeypatch.setattr("server.transcribe.cut", uncut)
