@@ -15,6 +15,7 @@ from server.cues import CueLimits
 from server.http import problems
 from server.http.bodies import Bodies
 from server.http.body import BodyLimits
+from server.http.cors import Cors
 from server.http.docs_page import DocsPage
 from server.http.exchange import RouteName
 from server.http.middleware import Edge
@@ -89,4 +90,4 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
         discard_bytes=settings.discard_bytes,
         discard_timeout=settings.discard_timeout,
     )
-    return Edge(app, access.gate, limits, new_id=new_id, clock=clock)
+    return Edge(app, access.gate, limits, Cors(settings.cors_origins), new_id=new_id, clock=clock)

@@ -51,6 +51,8 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 Languages = Annotated[tuple[Language, ...], BeforeValidator(_split)]
 Numbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_split)]
+Origin = Annotated[str, StringConstraints(pattern=r"^\*$|^https?://[^/\s,*]+$")]
+Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -226,6 +228,11 @@ class Settings:
     )
     upload_idle_timeout: Seconds = Field(
         60.0, description="Longest silence of a client while it uploads, in seconds."
+    )
+    cors_origins: Origins = Field(
+        (),
+        description="Origins of the web pages whose scripts may call, comma-separated, such as "
+        "`https://app.example.com`; `*` for all of them, empty for none.",
     )
     header_timeout: Seconds = Field(
         10.0, description="Longest time to receive a request's headers, in seconds."

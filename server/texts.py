@@ -182,6 +182,11 @@ MODEL_PLACES_NO_WORDS = Text(
     "This server's engine places no words in time. Leave `word` out of `{name}`.",
     "O motor deste servidor não situa palavras no tempo. Omita `word` em `{name}`.",
 )
+MODEL_HAS_NO_LOGPROBS = Text(
+    "This server's engine places no words, and so has no log probabilities. Leave `{name}` out.",
+    "O motor deste servidor não situa palavras, e por isso não tem probabilidades logarítmicas. "
+    "Omita `{name}`.",
+)
 NO_SUCH_MODEL = Text(
     "No such model. This server has: {known}. Use one of them.",
     "Este modelo não existe. Este servidor tem: {known}. Use um deles.",

@@ -29,6 +29,8 @@ class Exchange:
     body: RequestBody
     answer: "Answer"
     principal: Principal | None = None
+    deployment: str | None = None
+    """The name in Azure's path, which may be a model's."""
 
     @property
     def language(self) -> Language:

@@ -19,6 +19,7 @@ from server.access.gate import Gate
 from server.errors import Draining, InternalError, ServerError, TooManyFailures
 from server.http.answer import Answer
 from server.http.body import BodyLimits, RequestBody
+from server.http.cors import Cors
 from server.http.exchange import Exchange
 from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.observe.logs import RequestRecord
@@ -31,33 +32,41 @@ CLIENT_CLOSED = 499
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _UNVERSIONED = re.compile(r"/(audio|models)(/|$)")
-_AZURE = re.compile(r"/openai(/deployments/[^/]+)?(?=/)")
+_AZURE = re.compile(r"/openai(/deployments/(?P<name>[^/]+))?(?=/)")
 
 
 def canonical(path: str) -> str:
     """The path as the route table has it: single slashes, no trailing one, with `/v1`.
 
     Clients join a base URL and a path in many ways; a redirect would lose the upload. Azure's
-    prefix is dropped, deployment name included: the form names the model.
+    prefix is dropped, deployment name included.
     """
     path = re.sub("/{2,}", "/", path)
     path = _AZURE.sub("", path.rstrip("/"), count=1)
     return "/v1" + path if _UNVERSIONED.match(path) else path or "/"
 
 
+def deployment(path: str) -> str | None:
+    """The name in Azure's path, which says there what the form's `model` says elsewhere."""
+    match = _AZURE.match(re.sub("/{2,}", "/", path))
+    return match["name"] if match else None
+
+
 class Edge:
     """Wraps the Falcon app; every request passes through here, and leaves one line in the log."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the edge
         self,
         app: AsgiApp,
         gate: Gate,
         limits: BodyLimits,
+        cors: Cors,
         *,
         new_id: Callable[[], str],
         clock: Callable[[], float],
     ) -> None:
         self._app = app
+        self._cors = cors
         self._gate = gate
         self._limits = limits
         self._new_id = new_id
@@ -76,6 +85,7 @@ class Edge:
         record = RequestRecord(self._request_id(headers), method)
         body = RequestBody(scope, receive, self._limits)
         answer = Answer(scope, send, record, body, lambda: self._clock() - started)
+        answer.headers += self._cors.of_answer(headers)
         exchange = Exchange(record, body, answer)
         try:
             await self._race(self._serve(scope, headers, exchange), exchange)
@@ -92,9 +102,15 @@ class Edge:
         """Check the key before a byte of the body is read, then route."""
         answer = exchange.answer
         try:
+            if preflight := self._cors.of_preflight(scope["method"], headers):
+                await answer.send(
+                    {"type": "http.response.start", "status": 204, "headers": preflight}
+                )
+                await answer.send({"type": "http.response.body"})
+                return
             if _raw_path(scope) not in OPEN_PATHS:
                 await self._let_in(scope, headers, exchange)
-            path = canonical(scope["path"])
+            path, exchange.deployment = canonical(scope["path"]), deployment(scope["path"])
             await self._app(exchange.put(scope, path), exchange.body.receive, answer.send)
         except ServerError as error:
             if isinstance(error, TooManyFailures):

@@ -47,6 +47,10 @@ class Models:
             raise NotReady(texts.MODEL_LOADING, retry_after=10)
         return real, self._transcribers[real]
 
+    def known(self, name: str | None) -> str | None:
+        """The name, if there is such a model; Azure's deployments are called anything."""
+        return name if name in self._real else None
+
     def not_found(self) -> ModelNotFound:
         """There is no such model; the message names those that there are."""
         return ModelNotFound(texts.NO_SUCH_MODEL.filled(known=", ".join(self._real)), param="model")

@@ -16,6 +16,7 @@ from server import texts
 from server.access.allowances import Allowances
 from server.access.scopes import require
 from server.access.usage import Usage
+from server.engines.base import EngineInfo
 from server.errors import DeadlineExceeded, InvalidOption
 from server.http import options
 from server.http.accounting import account
@@ -70,7 +71,7 @@ class Transcriptions:
             account(exchange, caller, self._service.allowances, self._service.usage) as charged,
         ):
             form = await self._upload(exchange, content_type, spool)
-            wanted, model = self._options(form, exchange.record)
+            wanted, model = self._options(form, exchange)
             bodies, waited = self._service.bodies, exchange.record.wait_s or 0.0
             async with (
                 _deadline(self._service.request_timeout) as deadline,
@@ -117,22 +118,18 @@ class Transcriptions:
         finally:
             exchange.record.upload_s = time.monotonic() - started
 
-    def _options(self, form: Form, record: RequestRecord) -> tuple[Wanted, Transcriber]:
+    def _options(self, form: Form, exchange: Exchange) -> tuple[Wanted, Transcriber]:
         """What is asked for, and who will do it."""
+        record = exchange.record
         wanted = options.parse(form.fields, self._task, self._service.defaults)
         record.task = self._task
         record.response_format = wanted.response_format
         record.stream = wanted.stream or None
-        record.model, transcriber = self._service.models.find(wanted.model)
+        name = wanted.model or self._service.models.known(exchange.deployment)
+        record.model, transcriber = self._service.models.find(name)
         info = transcriber.engine.info
         record.engine = info.name
-        for name, code in wanted.languages:
-            if code not in info.languages:
-                text = texts.MODEL_LACKS_LANGUAGE.filled(language=code, name=name)
-                raise InvalidOption(text, param=name)
-        if "word" in wanted.granularities and not info.aligns:
-            name = "timestamp_granularities"
-            raise InvalidOption(texts.MODEL_PLACES_NO_WORDS.filled(name=name), param=name)
+        _check_model(wanted, info)
         return wanted, transcriber
 
     async def _load(self, spool: Spool, exchange: Exchange) -> Audio:
@@ -148,6 +145,26 @@ class Transcriptions:
         if audio.warnings:
             exchange.answer.headers.append((WARNING_HEADER, ", ".join(audio.warnings).encode()))
         return audio
+
+
+def _check_model(wanted: Wanted, info: EngineInfo) -> None:
+    """Refuse what this model cannot do.
+
+    Raises:
+        InvalidOption: it does not know a language, or aligns no words.
+    """
+    for name, code in wanted.languages:
+        if code not in info.languages:
+            text = texts.MODEL_LACKS_LANGUAGE.filled(language=code, name=name)
+            raise InvalidOption(text, param=name)
+    if info.aligns:
+        return
+    if "word" in wanted.granularities:
+        name = "timestamp_granularities"
+        raise InvalidOption(texts.MODEL_PLACES_NO_WORDS.filled(name=name), param=name)
+    if wanted.logprobs:
+        text = texts.MODEL_HAS_NO_LOGPROBS.filled(name="include")
+        raise InvalidOption(text, param="include")
 
 
 @asynccontextmanager

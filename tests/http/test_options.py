@@ -279,6 +279,16 @@ def test_a_language_that_the_model_lacks_is_refused(bench: Bench) -> None:
     assert "language" == error_of(response)["param"]
 
 
+def test_logprobs_are_refused_where_the_engine_has_none(bench: Bench) -> None:
+    """They come from the alignment; an empty list would be a lie."""
+    engine = bench.transcriber.engine
+    engine.info = replace(engine.info, aligns=False)
+    response = post(bench, ("include[]", "logprobs"), FILE)
+
+    assert (400, "include") == (response.status_code, error_of(response)["param"])
+    assert "Leave `include` out" in error_of(response)["message"]
+
+
 def test_the_beam_is_the_settings(bench: Bench) -> None:
     """Whoever runs the server decides what a window may cost."""
     bench = build(bench.settings.spool_dir, beam_size=2)

@@ -1,7 +1,9 @@
 """Routes, methods, common headers and probes."""
 
 import pytest
-from edge_bench import FILE, KEY, Bench, build, error_of, post
+from edge_bench import FILE, FORM_TYPE, KEY, Bench, build, error_of, form, post
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from server import __version__
 from server.http.middleware import canonical
@@ -33,6 +35,65 @@ ALIASES = {
 def test_paths_are_brought_to_one_form(path: str, expected: str) -> None:
     """Clients join base URLs and paths in many ways; none is answered with a redirect."""
     assert expected == canonical(path)
+
+
+SLASHES = st.text(alphabet="/", min_size=1, max_size=3)
+PATHS = st.builds(
+    "".join,
+    st.lists(
+        st.one_of(
+            SLASHES,
+            st.sampled_from(["v1", "audio", "transcriptions", "translations", "openai", "models"]),
+            st.sampled_from(["deployments", "whisper", "..", ".", "%2f", "http:", "example.com"]),
+        ),
+        max_size=9,
+    ).map(lambda parts: ["/", *parts]),
+)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(PATHS, st.sampled_from([{}, {"X-Forwarded-Proto": "http"}, {"Authorization": ""}]))
+def test_no_upload_is_ever_redirected(bench: Bench, path: str, headers: dict[str, str]) -> None:
+    """n8n follows no redirect of a POST, and others lose the body: served, or refused."""
+    response = bench.request(
+        "POST", "http://server" + path, content=form(FILE), headers={**FORM_TYPE, **headers}
+    )
+
+    assert response.status_code in {200, 401, 404, 405}
+    assert "location" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("deployment", "fields", "expected"),
+    [
+        ("small", [], "small"),
+        ("my-whisper", [], "base"),
+        ("small", [("model", "base")], "base"),
+        ("my-whisper", [("model", "small")], "small"),
+        ("whisper-1", [], "base"),
+    ],
+)
+def test_azures_deployment_may_name_the_model(
+    bench: Bench, deployment: str, fields: list[tuple[str, str]], expected: str
+) -> None:
+    """Where the form names none; elsewhere it may be called anything."""
+    bench = build(bench.settings.spool_dir, models=("base", "small"))
+    bench.transcribers["small"] = bench.transcriber
+    path = f"/openai/deployments/{deployment}/audio/transcriptions?api-version=2024-06-01"
+
+    assert 200 == post(bench, *fields, FILE, path=path).status_code
+    assert expected == bench.lines()[0]["model"]
+
+
+@pytest.mark.parametrize("path", ["/openai/models", "/openai/v1/models", "/openai/models/base"])
+def test_azures_models(bench: Bench, path: str) -> None:
+    """Its older and its newer path, with its own header."""
+    headers = {"Authorization": "", "api-key": KEY.key}
+    response = bench.request("GET", path + "?api-version=2024-06-01", headers=headers)
+
+    assert 200 == response.status_code
 
 
 @pytest.mark.parametrize("path", ["/audio/transcriptions", "/v1//audio/transcriptions/"])
