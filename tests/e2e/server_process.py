@@ -1,5 +1,6 @@
 """A server process of one's own: started, watched through its log, stopped."""
 
+import contextlib
 import io
 import json
 import os
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,22 @@ class Process:
 
 
 Start = Callable[..., Process]
+
+
+@contextlib.contextmanager
+def launcher(folder: Path) -> Iterator[Start]:
+    """Start servers with arguments and settings; they are killed at the end of the block."""
+    with contextlib.ExitStack() as stack:
+
+        def launch(*arguments: str, **environ: str) -> Process:
+            own = folder / str(time.monotonic_ns())
+            own.mkdir()
+            process = Process(list(arguments) or [FAKE], environ, own)
+            stack.callback(process.popen.wait, 30)
+            stack.callback(process.popen.kill)
+            return process
+
+        yield launch
 
 
 def noise(seconds: float, pauses: Sequence[float] = ()) -> bytes:
