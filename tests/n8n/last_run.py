@@ -1,4 +1,4 @@
-"""The section «Last run» of docs/n8n.md.
+"""The section «Last run» of docs/n8n.md, in both languages.
 
 Knows: what a reader wants to know about a run of `./just n8n`.
 Must not know: what the tests do.
@@ -14,8 +14,8 @@ import pytest
 from n8n_install import VERSION
 from server_process import ROOT
 
-PAGE = ROOT / "docs" / "n8n.md"
-HEADING = "## Last run\n"
+PAGES = {"n8n.md": "## Last run\n", "n8n.pt-BR.md": "## Última execução\n"}
+"""Each page, and its last heading."""
 
 
 def section(reports: Sequence[pytest.TestReport], seconds: float) -> str:
@@ -40,7 +40,7 @@ def section(reports: Sequence[pytest.TestReport], seconds: float) -> str:
         f"{report.outcome} {_seconds(report):4.0f} s  {report.nodeid.partition('::')[2]}"
         for report in sorted(reports, key=lambda report: report.nodeid)
     ]
-    return "\n".join([HEADING, "```text", *lines, "```", ""])
+    return "\n".join(["", "```text", *lines, "```", ""])
 
 
 def _seconds(report: pytest.TestReport) -> float:
@@ -49,6 +49,8 @@ def _seconds(report: pytest.TestReport) -> float:
 
 
 def write(reports: Sequence[pytest.TestReport], seconds: float) -> None:
-    """Put the section at the end of the page, in place of the old one."""
-    before = PAGE.read_text(encoding="utf-8").partition(HEADING)[0]
-    PAGE.write_text(before + section(reports, seconds), encoding="utf-8")
+    """Put the section at the end of the pages, in place of the old one."""
+    for name, heading in PAGES.items():
+        page = ROOT / "docs" / name
+        before, _, _ = page.read_text(encoding="utf-8").partition(heading)
+        page.write_text(before + heading + section(reports, seconds), encoding="utf-8")
