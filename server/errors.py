@@ -189,7 +189,10 @@ class TooManyFailures(RateLimited):
 
 
 class InternalError(ServerError):
-    """A fault of ours: a plain string says for the log what it was, and the client is told less."""
+    """A fault of ours that nobody foresaw.
+
+    A plain string says for the log what it was; the client is told less.
+    """
 
     status = 500
     code = "internal_error"

@@ -85,17 +85,19 @@ def _fields(fields: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
 def _values(schema: Mapping[str, Any]) -> str:
     """A field's type or values, and its bounds."""
     if "anyOf" in schema:
-        some = [_values(each) for each in schema["anyOf"] if each.get("const") != ""]
-        return ", or ".join(some)
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    if "enum" in schema:
-        return ", ".join(f"`{value}`".lower() for value in schema["enum"])
+        some = [each for each in schema["anyOf"] if each.get("const") != ""]
+        lists = [each for each in some if each.get("type") == "array"]
+        return ", or ".join(_values(each) for each in lists or some)
+    if "const" in schema or "enum" in schema:
+        values = schema.get("enum") or [schema["const"]]
+        return ", ".join(f"`{value}`".lower() for value in values)
     if schema["type"] == "array":
         return f"list of {_values(schema['items'])}"
     if "maximum" in schema:
         least = schema.get("minimum", schema.get("exclusiveMinimum"))
         return f"{least} to {schema['maximum']}"
+    if schema.get("format") == "binary":
+        return "a file"
     return "text" if schema["type"] == "string" else str(schema["type"])
 
 

@@ -204,6 +204,9 @@ def test_the_page_names_every_route_field_and_code() -> None:
         assert f"<code>{name}</code>" in text
     for error in TRANSCRIBING:
         assert f"<code>{error.code}</code>" in text
+    assert "<td>a file<td>" in text
+    assert "<td>list of <code>word</code>, <code>segment</code><td>" in text
+    assert "<td>0 to 1<td>" in text
 
 
 def test_the_page_loads_and_runs_nothing(bench: Bench) -> None:
