@@ -85,6 +85,8 @@ class Windows:
 
     async def spend(self, counters: Sequence[Counter], amount: int) -> Counter | None:
         """Add to all of these, unless one is above its limit then: that one is the answer."""
+        if hopeless := next((c for c in counters if amount > c.limit), None):
+            return hopeless  # added and taken back, it would refuse others meanwhile
         shares = [replace(c, limit=c.limit // self._replicas) for c in counters]
         if self._shared is None:
             return await self._spend_here(shares, amount)

@@ -182,6 +182,17 @@ def test_of_several_counters_all_or_none_are_spent(redis: RedisServer) -> None:
     run(redis, scenario)
 
 
+def test_what_can_never_fit_refuses_nobody_else(redis: RedisServer) -> None:
+    """It is not even added for a moment."""
+
+    async def scenario(windows: Windows) -> None:
+        huge = [asyncio.create_task(spend(windows, 101)) for _ in range(20)]
+        assert await spend(windows, 100)
+        assert [False] * 20 == await asyncio.gather(*huge)
+
+    run(redis, scenario)
+
+
 @pytest.mark.parametrize("calls", [1, 200])
 def test_a_slow_redis_is_not_waited_for(redis: RedisServer, calls: int) -> None:
     """All of them are answered in about the time that Redis may take, alone or many at once."""

@@ -16,6 +16,12 @@ from server.errors import Unauthenticated
 TODAY = datetime.now(UTC).date()
 
 
+@pytest.fixture(autouse=True)
+def _one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Midnight does not come between two commands of a test."""
+    monkeypatch.setattr("ops.keys._today", lambda: TODAY)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A file of records with two keys and comments."""
