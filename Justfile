@@ -72,6 +72,20 @@ oracle *ARGS: _torch
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ torch_python }}" -m ops weights path)" \
         "{{ torch_python }}" -m pytest tests/oracle "$@"
 
+# Accept a built engine on its GPU; ARGS as in docs/tensorrt_llm.md. GPU_PYTHON has TensorRT-LLM.
+[no-cd]
+[no-exit-message]
+gpu-acceptance *ARGS:
+    #!/bin/sh
+    set -eu
+    python="${GPU_PYTHON:-python3}"
+    ready='import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("tensorrt_llm", "pytest"))))'
+    if ! "$python" -c "$ready"; then
+        "{{ just_executable() }}" --justfile "{{ justfile() }}" _environment dev
+        python="{{ python }}"
+    fi
+    exec "$python" -m pytest -c "{{ root }}/tests/gpu/pytest.ini" "{{ root }}/tests/gpu" "$@"
+
 # Score a running server and its peers on clips of yours; ARGS as in `ops accuracy --help`.
 [no-cd]
 [no-exit-message]

@@ -1,8 +1,12 @@
-"""What the TensorRT-LLM engine does in PyTorch: its callback, its word aligner."""
+"""What the TensorRT-LLM engine does in PyTorch: its callback, its word aligner, its acceptance."""
 
 import contextlib
 import hashlib
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +19,12 @@ import whisper
 from engine_folder import make_folder
 from executor_double import STREAM
 from numpy_arrays import NumpyArrays
+from random_whisper import random_checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode
 from whisper.timing import find_alignment
 
 from engine_build import checkpoint as checkpoints
+from engine_build.dims import ModelDimensions
 from ops.accuracy import checkpoint as peers
 from server.decoding.rules import Rules
 from server.decoding.tokenizer import Tokenizer
@@ -29,6 +35,10 @@ from server.engines.word_aligner import WordAligner
 from server.errors import EngineError
 from server.types import AlignmentRequest, GenerationOptions, LogMel
 
+SMALL = ModelDimensions(80, 1500, 64, 2, 1, 51_865, 448, 64, 8, 6)
+"""As many decoder layers and heads as base, whose alignment heads are used."""
+
+ROOT = Path(__file__).parents[2]
 N_VOCAB = 51_865
 WAITS = {
     "_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "unique",
@@ -184,3 +194,37 @@ def test_other_weights_are_refused(
     other.write_bytes(b"something else")
     with pytest.raises(EngineError, match="not those that the engine of base was built from"):
         WordAligner.load(other, manifest, tokenizer, device="cpu")
+
+
+@pytest.mark.timeout(900)
+def test_the_acceptance_itself_works(weights_dir: Path, tmp_path: Path) -> None:
+    """On the double, with small random weights: all of it passes, and the report has all figures.
+
+    It has openai-whisper, with the same weights, agree with the engine on every token.
+    """
+    small = random_checkpoint(SMALL, np.float32)
+    tensors = {
+        name: torch.from_numpy((value * np.float32(0.2)).astype(np.float16))
+        for name, value in small.tensors.items()
+    }
+    path, engine, report = (tmp_path / name for name in ("base.pt", "engine", "report.json"))
+    torch.save({"dims": SMALL.as_dict(), "model_state_dict": tensors}, path)
+    engine.mkdir()
+    shutil.copyfile(weights_dir / "base" / "tokenizer.json", engine / "tokenizer.json")
+    make_folder(engine, checkpoints.read(path))
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-c", str(ROOT / "tests/gpu/pytest.ini"),
+            str(ROOT / "tests/gpu"), "-q", "--on-double", "--engine", str(engine),
+            "--checkpoint", str(path), "--report", str(report), "--seconds", "0.1", "--soak", "0.1",
+        ],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stdout[-4000:]
+    found = json.loads(report.read_text())
+    assert found["on_double"]
+    assert {"gate", "probabilities", "word_starts_apart_s", "speed", "memory_mib", "hour_s"} <= set(
+        found["results"]
+    )
+    assert set(found["outcomes"].values()) <= {"passed", "skipped"}
