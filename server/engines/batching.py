@@ -1,8 +1,8 @@
 """A queue that batches what waits: when a worker frees, it takes the jobs that fit together.
 
 Knows: jobs, keys, worker threads, deadlines, and when a computation must be given up.
-Must not know: what a job computes. There is no timer: an idle worker never waits for a fuller
-batch, and a busy engine fills its batches by itself.
+Must not know: what a job computes. A busy engine fills its batches by itself; an idle worker waits
+for company only as long as the job allows.
 """
 
 import threading
@@ -32,13 +32,17 @@ WATCH_SECONDS = 0.5
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One unit of work; jobs with equal `key` may run in one batch; `small` ones are soon done."""
+    """One unit of work; jobs with equal `key` may run in one batch; `small` ones are soon done.
+
+    `linger` is how many seconds a job may wait for others like it while a worker is idle.
+    """
 
     request_id: int
     key: Hashable
     payload: Any
     deadline: float | None = None
     small: bool = False
+    linger: float = 0.0
     future: Future[Any] = field(default_factory=Future)
     enqueued_at: float = field(default_factory=time.monotonic)
 
@@ -179,14 +183,11 @@ class BatchQueue:
         while True:
             with self._changed:
                 self._idle[spare] += 1
-                while not (self._closed or self._failed or (mine := self._fitting(spare))):
-                    self._changed.wait()
+                while not (self._closed or self._failed or (taken := self._next(spare))):
+                    self._changed.wait(self._patience(spare))
                 self._idle[spare] -= 1
                 if self._closed or self._failed:
                     return None
-                alike = [job for job in mine if job.key == mine[0].key]
-                share = -(-len(alike) // (1 + self._idle[spare]))
-                taken = alike[: min(share, self._max_batch_size)]
                 self._waiting = [job for job in self._waiting if job not in taken]
                 jobs = [job for job in taken if self._start(job)]
                 batch = _Batch(jobs, time.monotonic() + self._window_timeout * len(jobs))
@@ -194,9 +195,21 @@ class BatchQueue:
                     self._running.add(batch)
                     return batch
 
-    def _fitting(self, spare: bool) -> list[Job]:
-        """What waits that such a worker may take."""
-        return [job for job in self._waiting if job.small or not spare]
+    def _next(self, spare: bool) -> list[Job]:
+        """What such a worker takes now: the oldest job that waits no longer, and those like it."""
+        mine = [job for job in self._waiting if job.small or not spare]
+        now = time.monotonic()
+        for first in mine:
+            alike = [job for job in mine if job.key == first.key]
+            idle = self._idle[spare]
+            if first.enqueued_at + first.linger <= now or len(alike) >= idle * self._max_batch_size:
+                return alike[: min(-(-len(alike) // idle), self._max_batch_size)]
+        return []
+
+    def _patience(self, spare: bool) -> float | None:
+        """Seconds until a job will have lingered long enough; None if none lingers."""
+        ends = [job.enqueued_at + job.linger for job in self._waiting if job.small or not spare]
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _watch(self) -> None:
         """Give up when a batch is not done in its time: a native call cannot be interrupted."""

@@ -83,6 +83,33 @@ def test_a_spare_worker_takes_small_jobs_alone() -> None:
     queue.close(1)
 
 
+def test_an_idle_worker_waits_for_company_as_long_as_the_job_allows() -> None:
+    """Jobs that come within that time are one batch; one that is alone runs in the end."""
+    run = Recorder()
+    queue = _queue(run)
+    first = queue.submit(Job(1, "a", None, linger=0.2))
+    time.sleep(0.02)
+    second = queue.submit(Job(2, "a", None, linger=0.2))
+    assert (10, 20) == (first.result(5), second.result(5))
+    started = time.monotonic()
+    assert 30 == queue.submit(Job(3, "a", None, linger=0.1)).result(5)
+    assert 0.1 <= time.monotonic() - started < 2
+    assert [[1, 2], [3]] == run.batches
+    queue.close(1)
+
+
+def test_a_full_batch_and_other_jobs_do_not_linger() -> None:
+    """Nor does what waits behind a job that does."""
+    run = Recorder()
+    queue = _queue(run)
+    patient = queue.submit(Job(0, "a", None, linger=60))
+    assert 90 == queue.submit(Job(9, "b", None)).result(5)
+    more = [queue.submit(Job(index, "a", None, linger=60)) for index in (1, 2, 3)]
+    assert [0, 10, 20, 30] == [future.result(5) for future in (patient, *more)]
+    assert [[9], [0, 1, 2, 3]] == run.batches
+    queue.close(1)
+
+
 def test_a_failure_ends_every_job_of_its_batch() -> None:
     """As an EngineError that keeps the cause for the log; the worker goes on."""
 
