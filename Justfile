@@ -107,11 +107,13 @@ bench *ARGS: (_environment "cpu")
     esac
     exec "{{ python }}" -m ops bench "$@"
 
-# Compare a live server with its own /openapi.json for some minutes; ARGS go to pytest.
+# Compare a live server with /openapi.json, and time the streaming of ten minutes; ARGS go to pytest.
 [no-exit-message]
 contract *ARGS: (_environment "dev")
+    @"{{ python }}" -m ops weights get base
     SUSSURRO_TEST_EXAMPLES=500 SUSSURRO_TEST_SEED="$(date +%s)" \
-        "{{ python }}" -m pytest -s tests/e2e/test_schemathesis.py "$@"
+        SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ python }}" -m pytest -s tests/e2e/test_schemathesis.py tests/e2e/test_streaming_bound.py "$@"
 
 # Build the CPU image and run it for real: Docker, Compose, Traefik, two servers. Root, 10 minutes.
 [no-exit-message]

@@ -4,6 +4,7 @@ Knows: the recording, its levels, the options, and what was found out and spent 
 Must not know: how a window is decoded, or in which order.
 """
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 from server.audio.windows import Decibels, is_silent
@@ -31,7 +32,9 @@ class Job:
     """One transcription under way.
 
     `encoded` keeps what language detection has computed: by window, the view of it and its
-    encoding. `heard` are seconds of speech by language.
+    encoding. `heard` are seconds of speech by language. Features are computed `one_by_one`: they
+    take milliseconds, and so the engine gets the beginning of the recording first. What starts
+    before sample `urgent_until` is read along while the rest is still to be done.
     """
 
     audio: Audio
@@ -40,10 +43,12 @@ class Job:
     turn: Turn
     on_progress: OnProgress
     language: str = ""
+    urgent_until: int = 0
     stats: TranscriptionStats = field(default_factory=TranscriptionStats)
     dropped: list[Dropped] = field(default_factory=list)
     encoded: dict[tuple[int, int], tuple[Window, Encoded | None]] = field(default_factory=dict)
     heard: dict[str, float] = field(default_factory=dict)
+    one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def level_of(self, start: int, end: int) -> Decibels:
         """Levels of samples `start` to `end`."""

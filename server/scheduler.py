@@ -147,6 +147,17 @@ class Scheduler:
         future.add_done_callback(lambda _: _call_soon(loop, lambda: self._release(size, spare)))
         return await asyncio.wrap_future(future)
 
+    @staticmethod
+    async def finish(turn: Turn, call: Callable[[], Future[Result]], *, charge: float) -> Result:
+        """The short work that a call just done leads to, such as placing its words.
+
+        It is charged, but waits for no place: behind whole windows that came later, it would keep
+        back a text that is all but done. A request has one at most for each window under way.
+        """
+        turn.share.served += charge
+        turn.served += charge
+        return await asyncio.wrap_future(call())
+
     async def _place(self, turn: Turn, size: float, charge: float, position: int) -> bool:
         """Wait for a place; whether it is a spare one."""
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -114,6 +114,8 @@ class Transcriber:
         job = Job(audio, level, options, turn, on_progress)
         spans = [span for span in spans if not job.is_silent(span.start, span.end)]
         job.language = options.language or await self._detect_language(job, spans)
+        if on_segments and spans:
+            job.urgent_until = spans[0].end
 
         # Spans are independent of one another, so they are decoded side by side; twice as many as
         # the engine takes, so that the next ones are ready when it has room for several at once.

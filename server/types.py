@@ -161,7 +161,8 @@ class GenerationRequest:
 
     Exactly one of `features` and `encoded` is needed; with both, `encoded` wins.
     `prompt` ends with the task tokens (`<|startoftranscript|>`, language, task, …).
-    `deadline` is a `time.monotonic()` instant.
+    `deadline` is a `time.monotonic()` instant. Somebody reads along where it is `urgent`: an engine
+    that decodes windows in batches does not let it wait for others.
     """
 
     request_id: int
@@ -170,6 +171,7 @@ class GenerationRequest:
     features: LogMel | None = None
     encoded: Encoded | None = None
     deadline: float | None = None
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

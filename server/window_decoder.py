@@ -59,7 +59,10 @@ class WindowDecoder:
     async def window(self, job: Job, start: int, end: int) -> Window:
         """Samples `start` to `end`, at most 30 s of them, as the encoder hears them."""
         n_mels = self.engine.info.n_mels
-        features = await asyncio.to_thread(lambda: log_mel(job.audio.samples(start, end), n_mels))
+        async with job.one_by_one:
+            features = await asyncio.to_thread(
+                lambda: log_mel(job.audio.samples(start, end), n_mels)
+            )
         return Window(start, end, features)
 
     async def voiced(self, job: Job, start: float, end: float) -> float:
@@ -177,6 +180,7 @@ class WindowDecoder:
             features=window.features,
             encoded=encoded,
             deadline=job.turn.deadline,
+            urgent=window.start < job.urgent_until,
         )
         attempt = await self._generate(job, request, window, language)
         if needs_fallback(attempt, job.options):
@@ -251,12 +255,8 @@ class WindowDecoder:
             encoded=result.encoded,
             deadline=job.turn.deadline,
         )
-        alignment = await self._scheduler.run(
-            job.turn,
-            lambda: self.engine.align(request),
-            size=window.duration,
-            charge=ALIGN * window.duration,
-            position=window.start,
+        alignment = await self._scheduler.finish(
+            job.turn, lambda: self.engine.align(request), charge=ALIGN * window.duration
         )
         job.spent(alignment)
         return place_words(alignment, text_tokens, result.language, self._tokenizer)

@@ -32,8 +32,8 @@ from server.types import (
 )
 
 SPARE = 1
-"""A worker more than there are cores, for short windows: the system shares the cores out, and
-they need not wait until a batch of long ones is done."""
+"""A worker more than there are cores, for short or urgent windows and for words: the system shares
+the cores out, and they need not wait until a batch of long windows is done."""
 
 LINGER = 0.02
 """Seconds that an idle worker waits for more long windows: a recording's come one after the other
@@ -174,7 +174,10 @@ class CTranslate2Engine:
     ) -> Future[Any]:
         length = _length(request)
         key = (kind, length, *alike)
-        small = length <= SMALL
+        urgent = isinstance(request, GenerationRequest) and request.urgent
+        if urgent:
+            key = (*key, id(request))  # alike to no other: a batch of its own
+        small = urgent or kind == "align" or length <= SMALL
         linger = LINGER if kind == "generate" and not small else 0.0
         return self._queue.submit(
             Job(request.request_id, key, request, request.deadline, small, linger)

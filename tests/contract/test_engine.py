@@ -77,6 +77,15 @@ def test_a_batch_gives_what_its_windows_give_alone(loaded: Loaded) -> None:
         assert abs(expected.sum_logprob - found.sum_logprob) < 0.05 * len(found.tokens) + 0.05
 
 
+def test_an_urgent_window_shares_no_batch(loaded: Loaded) -> None:
+    """It does not wait until others like it are done, too. In flight none waits for another."""
+    engine, _ = loaded
+    futures = [engine.generate(_request(loaded, index)) for index in range(6)]
+    urgent = engine.generate(_request(loaded, 6, urgent=True))
+    assert 1 == urgent.result(60).batch_size or engine.info.name == "tensorrt_llm"
+    assert all(future.result(60).hypotheses for future in futures)
+
+
 def test_prompts_of_any_length_may_wait_together(loaded: Loaded) -> None:
     """The engine sorts out what can share a batch; every future ends with a result."""
     engine, tokenizer = loaded

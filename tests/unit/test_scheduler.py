@@ -226,6 +226,28 @@ def test_the_beginning_of_a_recording_goes_first() -> None:
     asyncio.run(story())
 
 
+def test_what_is_nearly_done_waits_for_no_place() -> None:
+    """It starts though the engine is full, and is charged to its request and its key."""
+
+    async def story() -> None:
+        engine = ManualEngine(1)
+        scheduler = Scheduler(engine)
+        with scheduler.turn() as turn:
+            running = asyncio.create_task(scheduler.run(turn, lambda: engine.start("window")))
+            await _settle()
+            words = asyncio.create_task(
+                scheduler.finish(turn, lambda: engine.start("words"), charge=3.0)
+            )
+            await _settle()
+            assert ["window", "words"] == engine.names
+            assert (3.0, 3.0) == (turn.served, turn.share.served)
+            for _, future in engine.started:
+                future.set_result("done")
+            assert ["done", "done"] == await asyncio.gather(running, words)
+
+    asyncio.run(story())
+
+
 def test_the_wait_for_a_turn_is_counted() -> None:
     """By the scheduler's clock, apart from what the engine takes."""
 

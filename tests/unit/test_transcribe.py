@@ -557,6 +557,23 @@ def test_segments_are_told_in_order_as_soon_as_all_before_them_are_done() -> Non
     assert [1, 4] == [text.count("§") for _, text in told]
 
 
+def test_only_the_beginning_of_what_is_read_along_is_urgent() -> None:
+    """The first span of a stream; nothing of a recording whose text is wanted whole."""
+    audio = _sound(140.0, (28.0, 56.0, 84.0, 112.0))
+    asked: list[bool] = []
+
+    def script(request: GenerationRequest) -> Hypothesis:
+        asked.append(request.urgent)
+        return _says(FULL)
+
+    _told(script, audio, PORTUGUESE)
+    assert [1, 4] == [asked.count(urgent) for urgent in (True, False)]
+    assert asked[0]
+    asked.clear()
+    _run(script, audio, PORTUGUESE)
+    assert [False] * 5 == asked
+
+
 def test_accurate_mode_tells_each_window() -> None:
     """Its one span is as long as the recording: nobody wants to wait for all of it."""
 
