@@ -8,7 +8,7 @@ from io import StringIO
 import pysubs2
 import pytest
 import webvtt
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.cues import CueLimits, cues
@@ -275,12 +275,21 @@ def test_a_vtt_reader_finds_what_was_written(transcript: Transcript) -> None:
     ]
 
 
+AFTER_THE_LAST = "0\n99:00:00,000 --> 99:00:01,000\nend\n"
+"""pysubs2 takes a number that ends the file for that of a cue to come; here one does come."""
+
+
 @given(transcripts())
+@example(replace(HELLO, segments=(segment(0.0, 5.0, "o" * 41 + " 1984"),)))
 def test_an_srt_reader_finds_what_was_written(transcript: Transcript) -> None:
-    """Written by us, read by pysubs2."""
+    """Written by us, read by pysubs2; a number on the last line is text like any other."""
     read = pysubs2.SSAFile.from_string(
-        text_of(transcript, "srt"), format_="srt", keep_html_tags=True, keep_unknown_html_tags=True
+        text_of(transcript, "srt") + AFTER_THE_LAST,
+        format_="srt",
+        keep_html_tags=True,
+        keep_unknown_html_tags=True,
     )
+    found = [(event.start, event.end, event.text.replace("\\N", "\n")) for event in read]
     expected = [(s, e, text.replace("-->", "->")) for s, e, text in shown(transcript)]
 
-    assert expected == [(event.start, event.end, event.text.replace("\\N", "\n")) for event in read]
+    assert [*expected, (356_400_000, 356_401_000, "end")] == found
