@@ -86,9 +86,11 @@ def _usage(transcript: Transcript) -> dict[str, Any]:
 
 
 def _verbose(transcript: Transcript, granularities: frozenset[Granularity]) -> dict[str, Any]:
+    spoken = LANGUAGES.get(transcript.language, transcript.language)
     body: dict[str, Any] = {
         "task": transcript.task,
-        "language": LANGUAGES.get(transcript.language, transcript.language),
+        # OpenAI's is the text's language, and a translation is always English
+        "language": "english" if transcript.task == "translate" else spoken,
         "duration": round(transcript.duration, 3),
         "text": transcript.text.strip(),
     }

@@ -144,6 +144,12 @@ def test_languages_are_told_by_name(code: str, name: str) -> None:
     assert name == verbose(replace(HELLO, language=code))["language"]
 
 
+def test_a_translations_language_is_english() -> None:
+    """Whatever was spoken: OpenAI's field is about the text that is handed out."""
+    translation = verbose(replace(HELLO, task="translate", language="pt"))
+    assert ("translate", "english") == (translation["task"], translation["language"])
+
+
 def test_times_are_rounded_to_the_millisecond() -> None:
     """Sums of floats would show their binary tails."""
     body = verbose(replace(HELLO, segments=(segment(30 + 0.1, 30 + 0.7, " x"),)))
