@@ -212,7 +212,12 @@ class Settings:
     subtitle_max_seconds: Seconds = Field(
         7.0, description="Longest time that one subtitle is shown, in seconds."
     )
-    beam_size: int = Field(5, ge=1, le=10, description="Beams at temperature 0; 1 is greedy.")
+    beam_size: int = Field(
+        5,
+        ge=1,
+        le=10,
+        description="Beams at temperature 0 (CPU engine); 1 is greedy, as TensorRT-LLM always is.",
+    )
     max_upload_bytes: int = Field(1 << 30, ge=1, description="Largest request body, in bytes.")
     max_field_bytes: int = Field(
         16_384, ge=256, le=1 << 20, description="Largest text field of a form, in bytes."
