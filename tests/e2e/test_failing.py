@@ -55,7 +55,9 @@ def test_an_engine_that_breaks_ends_the_server(
         probe = client.get("/readyz")
         found = [answer.result() for answer in answers]
 
-    assert (503, "not_ready") == (probe.status_code, probe.json()["error"]["code"])
+    assert 503 == probe.status_code
+    # The server stops as soon as it has noticed, which may be before the probe.
+    assert probe.json()["error"]["code"] in {"not_ready", "draining"}
     assert ["engine_unavailable"] * 6 == [a.json()["error"]["code"] for a, _ in found]
     assert [(503, "30")] * 6 == [(a.status_code, a.headers["retry-after"]) for a, _ in found]
     assert max(seconds for _, seconds in found) < TIMEOUT + 2.5

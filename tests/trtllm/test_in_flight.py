@@ -6,14 +6,17 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from engine_folder import CARD, make_folder, open_double, small_checkpoint
 from executor_double import Faults, Watch
+from structlog.testing import capture_logs
 
 from server.audio.features import log_mel
 from server.decoding.prompt import build_prompt
@@ -176,19 +179,30 @@ def test_a_window_goes_to_the_gpu_with_the_fewest(open_engine: Open, tokenizer: 
     assert [4, 4] == [each.last_id for each in watch.executors]
 
 
-def test_no_more_is_in_flight_than_the_cache_holds(
-    open_engine: Open, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]
-) -> None:
+@contextmanager
+def logged() -> Iterator[list[Any]]:
+    """What is logged meanwhile, however another test has set logging up."""
+    config = structlog.get_config()
+    structlog.reset_defaults()
+    try:
+        with capture_logs() as events:
+            yield events
+    finally:
+        structlog.configure(**config)
+
+
+def test_no_more_is_in_flight_than_the_cache_holds(open_engine: Open, tokenizer: Tokenizer) -> None:
     """Statistics tell that the cache is smaller than planned: the others wait, none is lost."""
     watch = Watch()
     faults = Faults(cross_blocks=3 * 47 + 5, seconds_a_step=0.002)
-    engine = open_engine(watch=watch, faults=faults)
-    engine.generate(request(tokenizer)).result(60)
-    watch.batches.clear()
-    futures = [engine.generate(request(tokenizer, number)) for number in range(9)]
-    assert all(future.result(60).hypotheses for future in futures)
+    with logged() as events:
+        engine = open_engine(watch=watch, faults=faults)
+        engine.generate(request(tokenizer)).result(60)
+        watch.batches.clear()
+        futures = [engine.generate(request(tokenizer, number)) for number in range(9)]
+        assert all(future.result(60).hypotheses for future in futures)
     assert 3 == max(len(batch) for batch in watch.batches)
-    assert "kv_cache_small" in capsys.readouterr().out
+    assert "kv_cache_small" in [event["event"] for event in events]
 
 
 def test_cancelling_stops_a_window_in_flight(open_engine: Open, tokenizer: Tokenizer) -> None:
