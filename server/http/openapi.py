@@ -88,12 +88,25 @@ EVENT: Schema = {
     "required": ["data"],
 }
 
+RETRY: Schema = {"enum": ["true", "false"]}
+DIGITS: Schema = {"type": "string", "pattern": "^[0-9]+$"}
+
 HEADERS: dict[str, Schema] = {
     "x-request-id": {"description": "The id under which the request is logged.", "schema": STRING},
     "openai-version": {"schema": {"const": OPENAI_VERSION}},
-    "openai-processing-ms": {"schema": {"type": "string", "pattern": "^[0-9]+$"}},
+    "openai-processing-ms": {"schema": DIGITS},
 }
 """What every answer has."""
+
+ALLOWANCE: dict[str, Schema] = {
+    "x-ratelimit-limit-requests": {
+        "description": "Requests a minute of the caller, where it has a limit; so the other two.",
+        "schema": DIGITS,
+    },
+    "x-ratelimit-remaining-requests": {"schema": DIGITS},
+    "x-ratelimit-reset-requests": {"schema": STRING},
+}
+"""What an answer to a key or a token may have besides."""
 
 DESCRIPTION = (
     "A speech-to-text server that answers OpenAI's audio API. Each path is also there without "
@@ -195,7 +208,13 @@ def _audio(task: Task) -> Schema:
         },
         "responses": {
             "200": _answer("The text, in the form that was asked for", _texts(task))
-            | {"headers": {**_required(HEADERS), "x-sussurro-warning": {"schema": STRING}}},
+            | {
+                "headers": {
+                    **_required(HEADERS),
+                    **ALLOWANCE,
+                    "x-sussurro-warning": {"schema": STRING},
+                }
+            },
             **_refusals(TRANSCRIBING),
         },
     }
@@ -312,7 +331,7 @@ def _refusal(status: HTTPStatus, errors: list[type[ServerError]]) -> Schema:
     if Unauthenticated in errors:
         headers["www-authenticate"] = {"schema": STRING}
     answer = _answer("\n\n".join(meanings), {"application/json": {"schema": of_error(errors)}})
-    answer["headers"] = _required(headers)
+    answer["headers"] = {**_required(headers), **ALLOWANCE, "x-should-retry": {"schema": RETRY}}
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         answer["headers"]["retry-after"] = {"schema": {"type": "string", "pattern": "^[1-9]"}}
     return answer

@@ -186,6 +186,16 @@ def test_answers_are_as_described(bench: Bench, response_format: str) -> None:
     checked(COMPONENTS[name]).validate(response.json())
 
 
+@pytest.mark.parametrize("status", ["200", "400", "429"])
+def test_headers_of_a_limited_caller_are_described(status: str) -> None:
+    """On a recording's answers, and that they may be missing."""
+    answers = DESCRIPTION["paths"]["/v1/audio/transcriptions"]["post"]["responses"]
+    headers = answers[status]["headers"]
+    for name in ("limit", "remaining", "reset"):
+        assert not headers[f"x-ratelimit-{name}-requests"].get("required")
+    assert ("x-should-retry" in headers) == (status != "200")
+
+
 def test_events_are_as_described(bench: Bench) -> None:
     """The last one is all that this stand-in tells."""
     response = post(bench, ("stream", "true"), ("include", "logprobs"), FILE)
