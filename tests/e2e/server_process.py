@@ -72,6 +72,22 @@ class Process:
             time.sleep(0.02)
         return found[0]
 
+    def statuses(self, count: int) -> list[int | None]:
+        """Of the requests in the log, once there are so many; a line follows its answer."""
+        end = time.monotonic() + 20
+        while len(lines := self.lines("request")) < count and time.monotonic() < end:
+            time.sleep(0.05)
+        return [line["status"] for line in lines]
+
+    def has_logged(self, request_id: object) -> bool:
+        """Whether a request is in the log, or soon will be."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if request_id in {line["request_id"] for line in self.lines("request")}:
+                return True
+            time.sleep(0.05)
+        return False
+
     @property
     def url(self) -> str:
         """Where it listens, as its log says."""

@@ -21,14 +21,6 @@ def sdk(server: Process, **options: object) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def statuses(server: Process, count: int) -> list[int | None]:
-    """Of the first requests in the log, once there are so many."""
-    end = time.monotonic() + 20
-    while len(lines := server.lines("request")) < count and time.monotonic() < end:
-        time.sleep(0.05)
-    return [line["status"] for line in lines]
-
-
 def test_it_comes_back_when_retry_after_says(start: Start, tmp_path: Path) -> None:
     """A full server refuses, the SDK waits as long as it was told, and has its text."""
     begun, hold = tmp_path / "begun", tmp_path / "hold"
@@ -54,7 +46,7 @@ def test_it_comes_back_when_retry_after_says(start: Start, tmp_path: Path) -> No
 
     assert all("Bom dia." in answer.text for answer in answers)
     assert 503 == refused["status"]
-    assert {200, 503} == set(statuses(server, 3))
+    assert {200, 503} == set(server.statuses(3))
     assert took > 1  # Retry-After's least
 
 
@@ -83,9 +75,9 @@ def test_only_what_may_go_away_is_tried_again(
     with sdk(server) as client, pytest.raises(error) as caught:
         client.audio.transcriptions.create(file=file, model="whisper-1")
 
-    assert expected == statuses(server, len(expected))
+    assert expected == server.statuses(len(expected))
     assert caught.value.message.count(str(caught.value.body["message"]))  # type: ignore[index]
-    assert caught.value.request_id in {line["request_id"] for line in server.lines("request")}
+    assert server.has_logged(caught.value.request_id)
 
 
 def test_a_client_that_gives_up_costs_nothing(start: Start) -> None:
@@ -98,7 +90,7 @@ def test_a_client_that_gives_up_costs_nothing(start: Start) -> None:
         answer = patient.audio.transcriptions.create(file=UPLOAD, model="whisper-1")
 
     assert "Bom dia." in answer.text
-    assert [499, 499, 200] == statuses(server, 3)
+    assert [499, 499, 200] == server.statuses(3)
 
 
 def test_a_silence_is_broken_before_the_client_gives_up(start: Start) -> None:
