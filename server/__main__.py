@@ -8,14 +8,10 @@ import asyncio
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
-import numpy as np
 import structlog
 
 from server.access.access import Access
@@ -25,9 +21,6 @@ from server.admission import Admission, Bounds
 from server.app import create_app
 from server.audio.loader import Loader, SandboxUnavailable
 from server.decoding.languages import LANGUAGES
-from server.decoding.tokenizer import Tokenizer
-from server.engines import ctranslate2, tensorrt_llm
-from server.engines.base import Engine
 from server.engines.choice import NO_MATCH, Choice, choose, here
 from server.errors import EngineError
 from server.http.listener import Listener, heed_hangups, listen
@@ -36,11 +29,9 @@ from server.http.parts import AsgiApp
 from server.http.parts import Transcriber as AnyTranscriber
 from server.http.probes import Readiness
 from server.http.protocol import make_config
+from server.loading import LoadModel, load_all, load_model
 from server.observe import logs
-from server.scheduler import Scheduler
 from server.settings import EXIT_CONFIG, PREFIX, Settings, SettingsError
-from server.transcribe import Transcriber
-from server.types import SAMPLE_RATE, Audio, TranscriptionOptions
 
 EXIT_FAILED = 1
 """Something broke that may be well next time: a supervisor should start us again."""
@@ -50,11 +41,6 @@ CLOSE_SECONDS = 1.0
 
 WATCH_SECONDS = 0.5
 """Between two looks at the engines."""
-
-LoadModel = Callable[[str], AnyTranscriber]
-"""Blocking; runs in a thread."""
-
-T = TypeVar("T")
 
 
 class ConfigError(Exception):
@@ -139,43 +125,6 @@ def choose_engines(settings: Settings) -> dict[str, Choice]:
     return chosen
 
 
-def load_model(settings: Settings, chosen: Mapping[str, Choice], name: str) -> Transcriber:
-    """One model with its tokenizer, scheduler and engine; blocks for as long as loading takes."""
-    folder = chosen[name].folder
-    tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    on_gpu = chosen[name].engine == "tensorrt_llm"
-    load = _load_on_gpu if on_gpu else _load_on_cpu
-    return Transcriber(Scheduler(load(settings, name, folder, tokenizer)), tokenizer)
-
-
-def _load_on_gpu(settings: Settings, name: str, folder: Path, tokenizer: Tokenizer) -> Engine:
-    aligner = settings.aligner_weights_dir
-    if aligner is not None:
-        checkpoint = aligner.expanduser() / f"{name}.pt"
-        aligner = checkpoint if checkpoint.is_file() else aligner.expanduser() / name
-    return tensorrt_llm.load(
-        name,
-        folder,
-        tokenizer,
-        devices=settings.gpus,
-        aligner_weights=aligner,
-        window_timeout=settings.engine_window_timeout,
-    )
-
-
-def _load_on_cpu(settings: Settings, name: str, folder: Path, _tokenizer: Tokenizer) -> Engine:
-    return ctranslate2.load(
-        name,
-        folder,
-        compute_type=settings.compute_type,
-        workers=settings.cpu_workers or len(os.sched_getaffinity(0)),
-        threads=settings.cpu_threads,
-        max_batch_size=settings.max_batch_size,
-        window_timeout=settings.engine_window_timeout,
-        encoder=settings.encoder,
-    )
-
-
 async def serve(
     settings: Settings,
     callers: Callers,
@@ -222,7 +171,7 @@ async def serve(
         readiness=readiness,
     )
     try:
-        loading = _load(settings.models, load, transcribers)
+        loading = load_all(settings.models, load, transcribers)
         return await _listen(settings, app, readiness, loading, transcribers)
     finally:
         for transcriber in transcribers.values():
@@ -280,39 +229,6 @@ async def _failure(loading: asyncio.Task[None], transcribers: Mapping[str, AnyTr
                 log.error("engine_failed", model=name)
                 return
         await asyncio.sleep(WATCH_SECONDS)
-
-
-async def _load(
-    names: Sequence[str], load: LoadModel, transcribers: dict[str, AnyTranscriber]
-) -> None:
-    """Load and warm one model after the other; each can be used as soon as it is warm."""
-    for name in names:
-        started = time.monotonic()
-        transcriber = await _in_daemon_thread(partial(load, name))
-        await transcriber.transcribe(_noise(), TranscriptionOptions(language="en"))
-        transcribers[name] = transcriber
-        structlog.get_logger().info("ready", model=name, seconds=round(time.monotonic() - started))
-
-
-def _noise() -> Audio:
-    """A second of noise, loud enough not to pass for silence, so that the engine has to work."""
-    noise = np.random.default_rng(0).normal(0.0, 3000.0, SAMPLE_RATE)
-    return Audio(noise.astype(np.int16))
-
-
-async def _in_daemon_thread(call: Callable[[], T]) -> T:
-    """As `asyncio.to_thread`, but a stop does not wait for it: loading may take minutes."""
-    outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="load").start()
-    return await asyncio.wrap_future(outcome)
 
 
 def leave(code: int) -> NoReturn:
