@@ -6,7 +6,7 @@ Must not know: HTTP requests, engines, audio.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -43,11 +43,12 @@ def render(  # noqa: PLR0913 - what some formats ask besides, by name
     cue_limits: CueLimits = DEFAULT_LIMITS,
     show_dropped: bool = False,
     show_logprobs: bool = False,
+    also: Collection[ResponseFormat] = (),
 ) -> Body:
     """The body of an answer.
 
     `granularities` and `show_dropped` matter to `verbose_json` alone, `show_logprobs` to `json`,
-    `cue_limits` to subtitles.
+    `cue_limits` to subtitles, `also` (further formats) to both of the former.
 
     Subtitles in srt are sent as text/plain, as OpenAI does: `application/x-subrip` is not
     registered, and generic clients take it for binary data. `text/vtt` is registered.
@@ -56,18 +57,32 @@ def render(  # noqa: PLR0913 - what some formats ask besides, by name
         body = _brief(transcript)
         if show_logprobs:
             body["logprobs"] = logprobs(transcript.segments)
-        return _json(body)
+        return _json(body | others(transcript, also, cue_limits=cue_limits))
     if response_format == "verbose_json":
         body = _verbose(transcript, granularities)
         if show_dropped:
             body["x_dropped"] = [asdict(dropped) for dropped in transcript.dropped]
-        return _json(body)
+        return _json(body | others(transcript, also, cue_limits=cue_limits))
     if response_format == "text":
         return Body((transcript.text.strip() + "\n").encode(), PLAIN)
     made = cues(transcript, cue_limits)
     if response_format == "srt":
         return Body(_srt(made).encode(), PLAIN)
     return Body(VTT_HEADER + _vtt(made).encode(), VTT)
+
+
+def others(
+    transcript: Transcript,
+    wanted: Collection[ResponseFormat],
+    *,
+    cue_limits: CueLimits = DEFAULT_LIMITS,
+) -> dict[str, dict[str, str]]:
+    """`x_formats`: by name, each format's whole body as a text; nothing if none is wanted."""
+    bodies: dict[str, str] = {
+        name: render(transcript, name, cue_limits=cue_limits).data.decode()
+        for name in sorted(wanted)
+    }
+    return {"x_formats": bodies} if bodies else {}
 
 
 def _json(value: Mapping[str, Any]) -> Body:

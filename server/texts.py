@@ -213,6 +213,12 @@ NEEDS_VERBOSE = Text(
     "`{name}` needs `response_format=verbose_json`. Use that format, or leave the field out.",
     "`{name}` exige `response_format=verbose_json`. Use esse formato, ou omita o campo.",
 )
+FORMATS_NEED_JSON = Text(
+    "`x_formats` needs `response_format` json or verbose_json, which can hold them. Use one of "
+    "these, or leave the field out.",
+    "`x_formats` exige `response_format` json ou verbose_json, que podem contê-los. Use um deles, "
+    "ou omita o campo.",
+)
 VAD_NEEDS_FAST = Text(
     "`chunking_strategy` server_vad needs `mode=fast`: in accurate mode a recording is not cut. "
     "Use that mode, or leave the field out.",

@@ -55,9 +55,11 @@ class Bodies:
     async def render(self, transcript: Transcript, wanted: Wanted) -> formats.Body:
         """The answer, or its last event."""
         if wanted.stream:
-            return formats.Body(
-                events.done(transcript, show_logprobs=wanted.logprobs), events.CONTENT_TYPE
+            others = await asyncio.to_thread(
+                formats.others, transcript, wanted.also, cue_limits=self.cue_limits
             )
+            last = events.done(transcript, show_logprobs=wanted.logprobs, others=others)
+            return formats.Body(last, events.CONTENT_TYPE)
         return await asyncio.to_thread(
             formats.render,
             transcript,
@@ -66,4 +68,5 @@ class Bodies:
             cue_limits=self.cue_limits,
             show_dropped=wanted.show_dropped,
             show_logprobs=wanted.logprobs,
+            also=wanted.also,
         )

@@ -50,8 +50,13 @@ def delta(text: str, tokens: Sequence[Mapping[str, Any]] | None = None) -> bytes
     return _event({"type": "transcript.text.delta", "delta": text, **more})
 
 
-def done(transcript: Transcript, *, show_logprobs: bool = False) -> bytes:
-    """The last event: the whole text."""
+def done(
+    transcript: Transcript,
+    *,
+    show_logprobs: bool = False,
+    others: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The last event: the whole text; and what else was asked for, under its own names."""
     heard = math.ceil(transcript.duration * AUDIO_TOKENS_PER_SECOND)
     written = sum(len(segment.tokens) for segment in transcript.segments)
     usage = {
@@ -62,7 +67,9 @@ def done(transcript: Transcript, *, show_logprobs: bool = False) -> bytes:
         "input_token_details": {"audio_tokens": heard, "text_tokens": 0},
     }
     text = transcript.text.strip()
-    more = {"logprobs": logprobs(transcript.segments)} if show_logprobs else {}
+    more: dict[str, Any] = dict(others or {})
+    if show_logprobs:
+        more["logprobs"] = logprobs(transcript.segments)
     return _event({"type": "transcript.text.done", "text": text, "usage": usage, **more})
 
 

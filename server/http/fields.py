@@ -14,7 +14,7 @@ from server.formats import Granularity, ResponseFormat
 from server.texts import Text
 from server.types import Mode, ServerVad
 
-LISTS = frozenset({"include", "keywords", "languages", "timestamp_granularities"})
+LISTS = frozenset({"include", "keywords", "languages", "timestamp_granularities", "x_formats"})
 """Fields that may come several times, or as a JSON list."""
 
 CHUNKING = "chunking_strategy"
@@ -152,6 +152,11 @@ class Fields(BaseModel):
     )
     x_dropped: Flag = Field(
         False, description="Not OpenAI's. `verbose_json` tells what was left out, and why."
+    )
+    x_formats: frozenset[ResponseFormat] | None = Field(
+        None,
+        description="Not OpenAI's. `json`, also streamed, and `verbose_json` hold the same "
+        "transcript in these forms, too.",
     )
 
 

@@ -278,6 +278,7 @@ TOGETHER: list[Schema] = [
     _needs("include", SAID, "response_format", ["json"], "json"),
     _needs("timestamp_granularities", SAID, "response_format", VERBOSE, "json"),
     _needs("x_dropped", TRUE, "response_format", VERBOSE, "json"),
+    _needs("x_formats", SAID, "response_format", ["json", "verbose_json"], "json"),
     _needs("chunking_strategy", {"type": "object"}, "mode", ["fast"], "fast"),
 ]
 """What `options` checks of fields that stand together."""

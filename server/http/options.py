@@ -47,6 +47,7 @@ class Wanted:
     show_dropped: bool
     stream: bool
     logprobs: bool = False
+    also: frozenset[ResponseFormat] = frozenset()
     languages: tuple[tuple[str, str], ...] = ()
 
 
@@ -66,6 +67,7 @@ def parse(
         ours["hotwords"] = ", ".join(wanted.keywords)
     if wanted.languages:
         ours["languages"] = wanted.languages
+    also = wanted.x_formats or frozenset[ResponseFormat]()
     options = replace(
         defaults,
         task=task,
@@ -73,7 +75,8 @@ def parse(
         prompt=wanted.prompt,
         temperatures=ladder(wanted.temperature),
         # Subtitles are cut between words, so they need to know where words are.
-        word_timestamps="word" in granularities or wanted.response_format in ("srt", "vtt"),
+        word_timestamps="word" in granularities
+        or not {"srt", "vtt"}.isdisjoint({wanted.response_format, *also}),
         server_vad=_server_vad(wanted),
         **ours,
     )
@@ -85,6 +88,7 @@ def parse(
         show_dropped=wanted.x_dropped,
         stream=wanted.stream,
         logprobs=bool(wanted.include),
+        also=also,
         languages=(
             *((("language", wanted.language),) if wanted.language else ()),
             *(("languages", code) for code in wanted.languages or ()),
@@ -116,6 +120,8 @@ def _check_together(wanted: Fields, task: Task, mode: str) -> None:
         raise InvalidOption(texts.NEEDS_VERBOSE.filled(name="x_dropped"), param="x_dropped")
     if wanted.include and (translating or wanted.response_format != "json"):
         raise InvalidOption(texts.LOGPROBS_NEED_JSON, param="include")
+    if wanted.x_formats and not (verbose or wanted.response_format == "json"):
+        raise InvalidOption(texts.FORMATS_NEED_JSON, param="x_formats")
     if isinstance(wanted.chunking_strategy, VadFields) and mode != "fast":
         raise InvalidOption(texts.VAD_NEEDS_FAST, param=CHUNKING)
     for name, other in SAME:

@@ -76,6 +76,8 @@ SEGMENT = of_object(
     compression_ratio={"type": "number", "minimum": 0},
     no_speech_prob={"type": "number", "minimum": 0, "maximum": 1},
 )
+FORMATS: Schema = {"type": "object", "additionalProperties": STRING}
+"""Whole bodies by the name of their format."""
 DROPPED = of_object(start=SECONDS, end=SECONDS, reason=STRING)
 
 COMPONENTS: dict[str, Schema] = {
@@ -86,13 +88,14 @@ COMPONENTS: dict[str, Schema] = {
     "Word": of_object(word=STRING, start=SECONDS, end=SECONDS),
     "Dropped": DROPPED,
     "Transcription": of_object(
-        ("logprobs",),
+        ("logprobs", "x_formats"),
         text=STRING,
         usage=named("DurationUsage"),
         logprobs=of_list(named("Logprob")),
+        x_formats=FORMATS,
     ),
     "VerboseTranscription": of_object(
-        ("words", "segments", "x_warnings", "x_dropped"),
+        ("words", "segments", "x_warnings", "x_dropped", "x_formats"),
         task={"enum": ["transcribe", "translate"]},
         language=STRING,
         duration=SECONDS,
@@ -102,6 +105,7 @@ COMPONENTS: dict[str, Schema] = {
         usage=named("DurationUsage"),
         x_warnings=of_list(STRING),
         x_dropped=of_list(named("Dropped")),
+        x_formats=FORMATS,
     ),
     "TextDelta": of_object(
         ("logprobs",),
@@ -110,11 +114,12 @@ COMPONENTS: dict[str, Schema] = {
         logprobs=of_list(named("Logprob")),
     ),
     "TextDone": of_object(
-        ("logprobs",),
+        ("logprobs", "x_formats"),
         type={"const": "transcript.text.done"},
         text=STRING,
         usage=named("TokenUsage"),
         logprobs=of_list(named("Logprob")),
+        x_formats=FORMATS,
     ),
     "Model": of_object(
         id=STRING, object={"const": "model"}, created=COUNT, owned_by={"const": "sussurro"}

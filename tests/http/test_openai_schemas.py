@@ -52,6 +52,7 @@ BODIES = [
             ("timestamp_granularities[]", "word"),
             ("timestamp_granularities[]", "segment"),
             ("x_dropped", "true"),
+            ("x_formats[]", "srt"),
         ],
     ),
 ]
@@ -86,7 +87,7 @@ def test_translations(bench: Bench, response_format: str) -> None:
     check(schema, response.json())
 
 
-@pytest.mark.parametrize("include", [[], [("include[]", "logprobs")]])
+@pytest.mark.parametrize("include", [[], [("include[]", "logprobs")], [("x_formats[]", "vtt")]])
 def test_events(bench: Bench, include: list[tuple[str, str]]) -> None:
     """The last one; tests/http/test_events.py has the others, on a socket."""
     response = post(bench, ("stream", "true"), *include, FILE)

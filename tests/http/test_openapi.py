@@ -131,6 +131,7 @@ VALUES: dict[str, list[Any]] = {
     "logprob_threshold": [-1, 1],
     "no_speech_threshold": [0.5, 2],
     "x_dropped": [True, False],
+    "x_formats": [["srt"], ["vtt", "text"], ["xml"], [""]],
     "prompt": ["x"],
     "model": ["x"],
 }
@@ -181,7 +182,8 @@ def test_answers_are_as_described(bench: Bench, response_format: str) -> None:
     """Each in its own schema, with no field besides."""
     name = {"json": "Transcription", "verbose_json": "VerboseTranscription"}[response_format]
     extra = {"json": ("include", "logprobs"), "verbose_json": ("x_dropped", "true")}
-    response = post(bench, ("response_format", response_format), extra[response_format], FILE)
+    more = (extra[response_format], ("x_formats", "srt"))
+    response = post(bench, ("response_format", response_format), *more, FILE)
 
     checked(COMPONENTS[name]).validate(response.json())
 
@@ -198,7 +200,8 @@ def test_headers_of_a_limited_caller_are_described(status: str) -> None:
 
 def test_events_are_as_described(bench: Bench) -> None:
     """The last one is all that this stand-in tells."""
-    response = post(bench, ("stream", "true"), ("include", "logprobs"), FILE)
+    fields = (("stream", "true"), ("include", "logprobs"), ("x_formats", "srt"))
+    response = post(bench, *fields, FILE)
     (event,) = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
 
     checked(COMPONENTS["TextDone"]).validate(json.loads(event))

@@ -205,6 +205,7 @@ def test_our_own_fields_go_into_the_options() -> None:
         {"logprob_threshold": "1"},
         {"no_speech_threshold": "nan"},
         {"x_dropped": "true"},
+        {"x_formats": "docx"},
     ],
 )
 def test_our_own_fields_are_checked_too(fields: dict[str, str]) -> None:
@@ -220,10 +221,18 @@ def test_the_settings_are_the_defaults() -> None:
     assert "fast" == parse({"mode": ["fast"]}, "transcribe", defaults).options.mode
 
 
+@pytest.mark.parametrize("name", ["response_format", "x_formats"])
 @pytest.mark.parametrize("response_format", ["srt", "vtt"])
-def test_subtitles_need_words(response_format: str) -> None:
+def test_subtitles_need_words(name: str, response_format: str) -> None:
     """Their cues are cut between words."""
-    assert wanted(response_format=response_format).word_timestamps
+    assert wanted(**{name: response_format}).word_timestamps
+
+
+@pytest.mark.parametrize("response_format", ["text", "srt", "vtt"])
+def test_further_formats_need_one_that_can_hold_them(response_format: str) -> None:
+    """A text has no place for another one; they are never left out in silence."""
+    fields = {"response_format": response_format, "x_formats": "srt"}
+    assert "x_formats" == refusal(**fields).param
 
 
 def test_a_translation_takes_no_language() -> None:
