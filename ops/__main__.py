@@ -1,36 +1,47 @@
 """`python -m ops`: the operator's commands.
 
-Knows: which commands there are.
-Must not know: what they do.
+Knows: which commands there are, and where.
+Must not know: what they do. Each is imported when it is asked for: together they take seconds.
 """
+
+import importlib
 
 import click
 
-from ops.accuracy.command import accuracy
-from ops.bench.command import bench
-from ops.demo import demo
-from ops.doctor.command import doctor
-from ops.engines.command import engines
-from ops.keys import keys
-from ops.serve import serve
-from ops.tokens import tokens
-from ops.weights.command import weights
+COMMANDS = {
+    "keys": "ops.keys:keys",
+    "tokens": "ops.tokens:tokens",
+    "weights": "ops.weights.command:weights",
+    "engines": "ops.engines.command:engines",
+    "doctor": "ops.doctor.command:doctor",
+    "transcribe": "ops.transcribe.command:transcribe",
+    "demo": "ops.demo:demo",
+    "serve": "ops.serve:serve",
+    "accuracy": "ops.accuracy.command:accuracy",
+    "bench": "ops.bench.command:bench",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands above."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Their names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """One of them."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Operate Sussurro: keys, tokens, weights, engines, a demo, and measurements."""
+    """Operate Sussurro: keys, weights, engines, transcripts, checks, and measurements."""
 
-
-main.add_command(keys)
-main.add_command(tokens)
-main.add_command(weights)
-main.add_command(engines)
-main.add_command(doctor)
-main.add_command(demo)
-main.add_command(serve)
-main.add_command(accuracy)
-main.add_command(bench)
 
 if __name__ == "__main__":
     main(prog_name="ops")

@@ -1,28 +1,62 @@
-"""A client of OpenAI's audio API, as small as one can be.
+"""A client of OpenAI's audio API: uploads that are streamed, TLS, what may be tried again.
 
-Knows: one multipart upload and how an error body reads.
-Must not know: whose server answers.
+Knows: the request's form, how an error body reads, OpenAI's rules for trying again.
+Must not know: whose server answers, how often it is asked.
 """
 
 import json
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-TIMEOUT = 3_600.0
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InvalidHeader,
+    NewConnectionError,
+    SSLError,
+)
+from urllib3.response import BaseHTTPResponse
+
+TIMEOUT = urllib3.Timeout(connect=10.0, read=3_600.0)
 """Seconds; a long recording takes long."""
+BLOCK_BYTES = 1 << 18
+CONNECTIONS = 64
+"""Kept open at most; more threads than that would still be served."""
+TEMPORARY = (408, 409, 429)
+"""With 5xx what OpenAI's SDKs try again, where `x-should-retry` does not say."""
 
 
 class ClientError(Exception):
-    """The server refused (`refused`: it says that the request is wrong), failed or went away."""
+    """The server refused (`refused`: it says that the request is wrong), failed or went away.
 
-    def __init__(self, message: str, *, refused: bool = False) -> None:
-        """Keep whether the fault is ours."""
+    `status` is 0 where there was no whole answer, and `unreachable` says that nothing was sent;
+    `temporary` that another try makes sense, after `retry_after` seconds if the server says so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        unreachable: bool = False,
+        temporary: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        """Keep what a caller decides by."""
         super().__init__(message)
-        self.refused = refused
+        self.status = status
+        self.unreachable = unreachable
+        self.temporary = temporary
+        self.retry_after = retry_after
+
+    @property
+    def refused(self) -> bool:
+        """Whether the request was wrong."""
+        return 0 < self.status < 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,59 +72,137 @@ class Answer:
 
 
 class Client:
-    """Sends files to one server."""
+    """Asks one server; safe to call from several threads."""
 
-    def __init__(self, url: str, key: str) -> None:
-        """`url` is the server's root, such as `http://127.0.0.1:9005`."""
-        self._netloc = urlsplit(url).netloc
+    def __init__(self, url: str, key: str, timeout: urllib3.Timeout = TIMEOUT) -> None:
+        """`url` is the server's root, such as `http://127.0.0.1:9005`, with or without `/v1`."""
+        self.url = url.rstrip("/").removesuffix("/v1")
         self._key = key
+        self._pool = urllib3.PoolManager(CONNECTIONS, maxsize=CONNECTIONS, timeout=timeout)
 
-    def transcribe(self, file: Path, response_format: str, **fields: str) -> Answer:
+    def transcribe(
+        self, file: Path, response_format: str, *, task: str = "transcribe", **fields: str
+    ) -> Answer:
         """Send one file; without the field `language`, in the one that the server hears in it.
 
         Raises:
             ClientError: any answer but 200, or none.
+            OSError: the file cannot be read.
+        """
+        route = "translations" if task == "translate" else "transcriptions"
+        fields = {"model": "whisper-1", "response_format": response_format, **fields}
+        response = self.post(f"/v1/audio/{route}", file, fields)
+        if response.status != 200:
+            raise failure(response)
+        return Answer(response.data.decode())
+
+    def post(
+        self, path: str, file: Path, fields: Mapping[str, str], *, preload: bool = True
+    ) -> BaseHTTPResponse:
+        """Send a form with a file; the answer, whatever it is, unread if not preloaded.
+
+        Raises:
+            ClientError: there was no whole answer.
+            OSError: the file cannot be read.
         """
         boundary = uuid.uuid4().hex
-        fields = {"model": "whisper-1", "response_format": response_format, **fields}
-        body = _form(boundary, file, fields)
+        head, tail = _head(boundary, file, fields), f"\r\n--{boundary}--\r\n".encode()
+        size = file.stat().st_size
         headers = {
-            "Authorization": f"Bearer {self._key}",
             "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(head) + size + len(tail)),
         }
-        connection = HTTPConnection(self._netloc, timeout=TIMEOUT)
+        return self.ask("POST", path, headers, body=_form(head, file, size, tail), preload=preload)
+
+    def ask(  # noqa: PLR0913 - a request's parts, by name
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        key: str | None = None,
+        body: Iterator[bytes] | None = None,
+        preload: bool = True,
+    ) -> BaseHTTPResponse:
+        """One request, followed nowhere and not repeated; `key` stands in for the client's.
+
+        Raises:
+            ClientError: there was no whole answer.
+        """
+        key = self._key if key is None else key
+        sent = {**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})}
         try:
-            connection.request("POST", "/v1/audio/transcriptions", body, headers)
-            response = connection.getresponse()
-            text = response.read().decode()
-        except (OSError, HTTPException) as error:
-            raise ClientError(f"the server went away: {error or type(error).__name__}") from error
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise ClientError(
-                f"the server answered {response.status}: {_message(text)}",
-                refused=response.status < 500,
+            return self._pool.request(
+                method,
+                self.url + path,
+                body=body,
+                headers=sent,
+                redirect=False,
+                retries=False,
+                preload_content=preload,
             )
-        return Answer(text)
+        except SSLError as error:
+            raise ClientError(f"no secure connection: {error}", unreachable=True) from error
+        except (NewConnectionError, ConnectTimeoutError) as error:
+            message = f"no connection to {self.url}"
+            raise ClientError(message, unreachable=True, temporary=True) from error
+        except HTTPError as error:
+            what = str(error) or type(error).__name__
+            raise ClientError(f"the server went away: {what}", temporary=True) from error
 
 
-def _form(boundary: str, file: Path, fields: dict[str, str]) -> bytes:
+def failure(response: BaseHTTPResponse) -> ClientError:
+    """An answer that is none, as an error in the server's own words."""
+    advice = response.headers.get("x-should-retry")
+    temporary = response.status in TEMPORARY or response.status >= 500
+    message = f"the server answered {response.status}: {_message(response)}"
+    return ClientError(
+        message,
+        status=response.status,
+        temporary=temporary if advice is None else advice == "true",
+        retry_after=_retry_after(response),
+    )
+
+
+def _retry_after(response: BaseHTTPResponse) -> float | None:
+    """Seconds, also where the header has a date; None where it has neither."""
+    try:
+        return urllib3.Retry().get_retry_after(response)
+    except InvalidHeader:
+        return None
+
+
+def _head(boundary: str, file: Path, fields: Mapping[str, str]) -> bytes:
+    """The form up to the file's first byte."""
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in fields.items()
     ]
-    name = file.name.replace("\\", "_").replace('"', "_").replace("\r", "_").replace("\n", "_")
-    head = (
+    name = file.name.encode("utf-8", "replace").decode()
+    for unsafe in '\\"\r\n':
+        name = name.replace(unsafe, "_")
+    parts.append(
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     )
-    return b"".join([*parts, head.encode(), file.read_bytes(), f"\r\n--{boundary}--\r\n".encode()])
+    return "".join(parts).encode()
 
 
-def _message(text: str) -> str:
+def _form(head: bytes, file: Path, size: int, tail: bytes) -> Iterator[bytes]:
+    """The whole form in blocks; of a file that grows meanwhile, as much as was promised."""
+    yield head
+    with file.open("rb") as content:
+        while size and (block := content.read(min(size, BLOCK_BYTES))):
+            size -= len(block)
+            yield block
+    yield tail
+
+
+def _message(response: BaseHTTPResponse) -> str:
     """The message in OpenAI's error body, else the body's beginning."""
+    text = response.data.decode(errors="replace")
     try:
         return str(json.loads(text)["error"]["message"])
     except (ValueError, TypeError, KeyError):
-        return text[:200]
+        where = response.headers.get("location")
+        return f"it redirects to {where}" if where else text[:200]

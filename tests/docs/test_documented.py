@@ -117,8 +117,9 @@ def test_no_other_field_of_a_log_line_is_documented() -> None:
 
 def commands(group: click.Group, name: str) -> Iterator[str]:
     """Every command below a group, as one types it."""
-    for child, command in group.commands.items():
-        path = f"{name} {child}"
+    context = click.Context(group)
+    for child in group.list_commands(context):
+        command, path = group.get_command(context, child), f"{name} {child}"
         yield from commands(command, path) if isinstance(command, click.Group) else [path]
 
 
