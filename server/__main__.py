@@ -4,6 +4,12 @@ Knows: the order of starting and stopping, exit codes.
 Must not know: how anything in between works.
 """
 
+import signal
+
+# Whoever has just written new keys may send it while the rest is imported, which takes a second;
+# unheeded it would end the process. `heed_hangups` lets what waits through.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
 import asyncio
 import os
 import sys

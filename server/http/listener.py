@@ -32,7 +32,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def heed_hangups(reload: Callable[[], None]) -> None:
-    """From now on SIGHUP calls this, on the running loop; if our terminal is gone, it stops us."""
+    """From now on SIGHUP calls this, on the running loop; if our terminal is gone, it stops us.
+
+    One that was held back until now counts.
+    """
     terminal = os.isatty(0)
 
     def heed() -> None:
@@ -42,6 +45,7 @@ def heed_hangups(reload: Callable[[], None]) -> None:
             reload()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, heed)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 class Listener(uvicorn.Server):

@@ -101,6 +101,22 @@ def test_sighup_takes_other_keys_and_drops_no_request(
     assert 1 == server.lines("keys_reloaded")[-1]["keys"]
 
 
+def test_sighup_while_it_starts_is_held(start: Start, records: Path, web: httpx.Client) -> None:
+    """From its first line on; once there are keys to read anew, it reads them."""
+    server = start_with(start, records)
+    status = Path(f"/proc/{server.popen.pid}/status")
+    # All signals are held for a moment whenever a process is started: this one alone is ours.
+    held = 1 << (signal.SIGHUP - 1)
+    wait_for(lambda: held == int(status.read_text().split("SigBlk:")[1].split()[0], 16))
+    new = new_key("new")
+    records.write_text(new.record)
+    server.popen.send_signal(signal.SIGHUP)
+
+    assert 1 == server.line("keys_reloaded")["keys"]
+    assert 200 == get(web, server, new)
+    assert 401 == get(web, server)
+
+
 def test_keys_that_cannot_be_read_change_nothing(
     start: Start, records: Path, web: httpx.Client
 ) -> None:
