@@ -54,6 +54,7 @@ def _load_on_gpu(settings: Settings, name: str, folder: Path, tokenizer: Tokeniz
         devices=settings.gpus,
         aligner_weights=aligner,
         window_timeout=settings.engine_window_timeout,
+        hashed=True,  # by the choice, a moment ago
     )
 
 

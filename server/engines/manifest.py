@@ -119,17 +119,20 @@ def read_as(adapter: TypeAdapter[M], folder: Path) -> M:
         raise EngineError(f"The engine's {NAME} is damaged: {place}: {first['msg']}.") from error
 
 
-def verify(folder: Path, running: Running, *, gated: bool = True) -> Manifest:
+def verify(folder: Path, running: Running, *, gated: bool = True, hashed: bool = False) -> Manifest:
     """The manifest, if everything in the folder is as it says and fits this machine.
 
-    Reads every byte of the engine. `gated` False is for the gate itself, which has to open what
-    has not passed it yet.
+    Reads every byte of the engine, gigabytes; `hashed` True is for whoever has just done so.
+    `gated` False is for the gate itself, which has to open what has not passed it yet.
 
     Raises:
         EngineError: anything differs; it says what, and which command builds the engine anew.
     """
     manifest = read(folder)
-    if found := list(differences(folder, manifest, running, gated=gated)):
+    found = list(differences(manifest, running, gated=gated))
+    if not hashed:
+        found += file_differences(folder, manifest.files)
+    if found:
         raise EngineError(
             f"The engine of {manifest.model} is not loaded: {'; '.join(found)}. "
             f"Build it anew: {manifest.rebuild_command}"
@@ -137,10 +140,8 @@ def verify(folder: Path, running: Running, *, gated: bool = True) -> Manifest:
     return manifest
 
 
-def differences(
-    folder: Path, manifest: Manifest, running: Running, *, gated: bool = True
-) -> Iterator[str]:
-    """What differs from the manifest, one clause each; cheap things first."""
+def differences(manifest: Manifest, running: Running, *, gated: bool = True) -> Iterator[str]:
+    """Why an engine does not serve here, its files aside; one clause each."""
     if gated and manifest.gate is None:
         yield "it has not passed the gate"
     if running.gpu_name != manifest.gpu_name:
@@ -154,7 +155,6 @@ def differences(
         built, here = manifest.versions.get(package), running.versions.get(package)
         if built != here:
             yield f"built with {package} {built}, here is {here}"
-    yield from file_differences(folder, manifest.files)
 
 
 def file_differences(folder: Path, files: Mapping[str, BuiltFile]) -> Iterator[str]:

@@ -43,6 +43,7 @@ def load(  # noqa: PLR0913 - settings of one model, by name
     kv_cache_fraction: float = KV_CACHE_FRACTION,
     window_timeout: float = WINDOW_TIMEOUT,
     gated: bool = True,
+    hashed: bool = False,
 ) -> InFlightEngine:
     """Open the engine in `path` on each of the GPUs; blocks while gigabytes are read and hashed.
 
@@ -56,6 +57,7 @@ def load(  # noqa: PLR0913 - settings of one model, by name
         kv_cache_fraction: of each GPU's memory that is then free, for keys and values.
         window_timeout: seconds without progress after which the engine counts as stuck.
         gated: False for the gate itself, which opens what has not passed it yet.
+        hashed: True for whoever has just compared every byte, as the choice of an engine does.
 
     Raises:
         EngineError: TensorRT-LLM or a GPU is missing, the engine is not the one that was built or
@@ -79,7 +81,7 @@ def load(  # noqa: PLR0913 - settings of one model, by name
         except (RuntimeError, AssertionError, ValueError) as error:
             raise EngineError(f"There is no GPU {device} here.") from error
         cards.append(Running(name, capability, installed(PACKAGES)))
-    manifest = verify(path, cards, gated=gated)
+    manifest = verify(path, cards, gated=gated, hashed=hashed)
     aligner = None
     if aligner_weights is not None:
         # Before the executor, which then takes its share of the memory that is left.
@@ -95,14 +97,18 @@ def load(  # noqa: PLR0913 - settings of one model, by name
     )  # fmt: skip
 
 
-def verify(path: Path, cards: Sequence[Running], *, gated: bool = True) -> Manifest:
+def verify(
+    path: Path, cards: Sequence[Running], *, gated: bool = True, hashed: bool = False
+) -> Manifest:
     """The engine's manifest, if it was built for every one of these cards.
 
     Raises:
-        EngineError: see `manifest.verify`; the files are hashed once for equal cards.
+        EngineError: see `manifest.verify`; the files are hashed once.
     """
-    different = [card for index, card in enumerate(cards) if card not in cards[:index]]
-    (manifest, *_) = [manifests.verify(path, card, gated=gated) for card in different]
+    first, *others = cards
+    manifest = manifests.verify(path, first, gated=gated, hashed=hashed)
+    for card in others:
+        manifests.verify(path, card, gated=gated, hashed=True)
     return manifest
 
 

@@ -1,12 +1,13 @@
 """Opening an engine: what has to be here, and what is refused before anything runs on a GPU."""
 
+import hashlib
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from engine_folder import CARD, VERSIONS, make_folder, open_double, small_checkpoint
@@ -14,10 +15,14 @@ from executor_double import Watch, make_bindings
 from numpy_arrays import NumpyArrays
 
 from server.decoding.tokenizer import Tokenizer
+from server.engines import manifest as manifests
 from server.engines import tensorrt_llm
+from server.engines.choice import choose
 from server.engines.fake import byte_tokenizer
 from server.engines.manifest import verify
 from server.errors import EngineError
+from server.loading import load_model
+from server.settings import Settings
 
 pytestmark = pytest.mark.model  # for the vocabulary
 
@@ -131,6 +136,38 @@ def test_a_changed_engine_is_refused_with_the_command_that_builds_it(
     with pytest.raises(EngineError, match=r"SHA-256.*python -m (engine_build|ops engines)"):
         tensorrt_llm.load("base", folder, tokenizer)
     assert not watch.executors
+
+
+def test_a_start_reads_every_byte_once(
+    weights_dir: Path,
+    machine: Callable[[Cards], Watch],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The choice compares gigabytes with the manifest; loading what was chosen does not again."""
+    folder = tmp_path / "tensorrt_llm" / "base" / "20261126T120000Z-l40"
+    folder.mkdir(parents=True)
+    shutil.copyfile(weights_dir / "base" / "tokenizer.json", folder / "tokenizer.json")
+    make_folder(folder, small_checkpoint())
+    (folder.parent / "current").symlink_to(folder.name)
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+
+    def count(stream: BinaryIO, algorithm: str) -> Any:
+        hashed.append(Path(stream.name).relative_to(folder).as_posix())
+        return digest(stream, algorithm)
+
+    monkeypatch.setattr(hashlib, "file_digest", count)
+    watch = machine({0: ("NVIDIA L40", "8.9"), 1: ("NVIDIA L40", "8.9")})
+    settings = Settings.from_env({"SUSSURRO_GPUS": "0,1"})
+    choice = choose(
+        "base", "auto", engines=tmp_path, weights=weights_dir / "base", running=lambda: CARD
+    )
+    loaded = load_model(settings, {"base": choice}, "base")
+    loaded.engine.close(5)
+
+    assert 2 == len(watch.executors)
+    assert sorted(manifests.read(folder).files) == sorted(hashed)
 
 
 def test_the_vocabulary_has_to_be_the_engines(built: Path) -> None:
