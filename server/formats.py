@@ -6,6 +6,7 @@ Must not know: HTTP requests, engines, audio.
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -26,6 +27,8 @@ VTT = "text/vtt; charset=utf-8"
 VTT_HEADER = b"WEBVTT\n\n"
 
 DEFAULT_LIMITS = CueLimits()
+
+_ARROW = re.compile(r"-{2,}>")
 
 
 class Body(NamedTuple):
@@ -143,8 +146,8 @@ def _seconds(value: float) -> float:
 
 
 def _srt(made: Sequence[Cue]) -> str:
-    """Numbered cues. `-->` inside a text would end a cue's header, so it loses a dash."""
-    blocks = _blocks(made, lambda text: text.replace("-->", "->"), ",")
+    """Numbered cues. `-->` inside a text would end a cue's header, so it keeps one dash."""
+    blocks = _blocks(made, lambda text: _ARROW.sub("->", text), ",")
     return "".join(f"{number}\n{block}\n\n" for number, block in enumerate(blocks, start=1))
 
 

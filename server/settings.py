@@ -220,7 +220,11 @@ class Settings:
     )
     max_upload_bytes: int = Field(1 << 30, ge=1, description="Largest request body, in bytes.")
     max_field_bytes: int = Field(
-        16_384, ge=256, le=1 << 20, description="Largest text field of a form, in bytes."
+        # tiktoken panics at a million spaces in a row
+        16_384,
+        ge=256,
+        le=1 << 19,
+        description="Largest text field of a form, in bytes.",
     )
     max_audio_seconds: Seconds = Field(
         7_200.0, description="Longest recording, in seconds of audio."

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.packet import Packet
 from av.video.frame import VideoFrame
 
 Recording = tuple[str, str, int, str]
@@ -47,11 +48,13 @@ def encode(
     amplitude: float = AMPLITUDE,
     video: bool = False,
     sound: bool = True,
+    subtitles: bool = False,
     options: Options = (),
     pauses: Pauses = (),
 ) -> bytes:
-    """A file with the same sine on every channel; `video` adds a black picture track.
+    """A file with the same sine on every channel.
 
+    `video` adds a black picture track, `subtitles` one of text.
     `pauses` are holes in the sound's time stamps: nothing is written there.
     """
     buffer = io.BytesIO()
@@ -60,6 +63,9 @@ def encode(
         if track is not None:
             track.bit_rate = 12_200 if codec == "amr_nb" else 64_000
             track.codec_context.options = {"strict": "experimental"}
+        texts = output.add_stream("ass") if subtitles else None
+        if texts is not None:
+            texts.codec_context.time_base = Fraction(1, 1000)
         picture = output.add_stream("mpeg4", rate=10) if video else None
         if picture is not None:
             picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
@@ -75,6 +81,11 @@ def encode(
             for sound_frame in _frames(samples, track.codec_context, layout, pauses):
                 output.mux(track.encode(sound_frame))
             output.mux(track.encode(None))
+        if texts is not None:
+            text = Packet(b"0,0,Default,,0,0,0,,Bom dia.")
+            text.stream, text.pts, text.dts = texts, 0, 0
+            text.time_base = Fraction(1, 1000)
+            output.mux(text)
     return buffer.getvalue()
 
 

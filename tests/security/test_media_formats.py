@@ -67,6 +67,13 @@ def test_a_film_gives_its_sound(room: LoadingRoom, container: str) -> None:
     assert loudest_frequency(audio.pcm[8_000:24_000]) == pytest.approx(FREQUENCY, abs=2)
 
 
+def test_a_film_with_subtitles_gives_its_sound(room: LoadingRoom) -> None:
+    """What PyAV needs for a track of text is there before the decoder is locked in."""
+    film = encode("matroska", "aac", 44_100, "stereo", SECONDS, video=True, subtitles=True)
+
+    assert room.load(film).duration == pytest.approx(SECONDS, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("container", "codec"),
     [

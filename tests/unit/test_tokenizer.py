@@ -4,6 +4,7 @@ from server.decoding.languages import LANGUAGES, to_language_code
 from server.decoding.prompt import build_prompt, encode_prompt
 from server.engines.fake import byte_tokenizer
 from server.errors import InvalidOption
+from server.settings import Settings, SettingsError
 
 TOKENIZER = byte_tokenizer()
 
@@ -14,6 +15,16 @@ def test_text_comes_back_as_it_was(text: str) -> None:
     tokens = TOKENIZER.encode(text)
     assert text == TOKENIZER.decode(tokens)
     assert max(tokens) < TOKENIZER.eot
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\u3000"])
+def test_the_longest_field_of_spaces_is_encoded(space: str) -> None:
+    """At a million of them in a row tiktoken panics; no setting lets as many in."""
+    with pytest.raises(SettingsError):
+        Settings.from_env({"SUSSURRO_MAX_FIELD_BYTES": "1000000"})
+    Settings.from_env({"SUSSURRO_MAX_FIELD_BYTES": str(1 << 19)})
+
+    assert len(TOKENIZER.encode(f"a{space * ((1 << 19) - 2)}b")) > 1 << 18
 
 
 def test_special_tokens_and_timestamps_are_no_text() -> None:
