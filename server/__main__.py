@@ -30,12 +30,16 @@ from server.decoding.languages import LANGUAGES
 from server.engines.choice import NO_MATCH, Choice, choose, here
 from server.errors import EngineError
 from server.http.listener import Listener, heed_hangups, listen
+from server.http.metrics import with_own_port
 from server.http.models import Models
 from server.http.parts import AsgiApp
 from server.http.parts import Transcriber as AnyTranscriber
 from server.http.probes import Readiness
 from server.http.protocol import make_config
 from server.loading import LoadModel, load_all, load_model
+from server.metrics.gpus import load_nvml
+from server.metrics.registry import Metrics
+from server.metrics.state import Parts
 from server.observe import logs
 from server.settings import EXIT_CONFIG, PREFIX, Settings, SettingsError
 
@@ -168,6 +172,12 @@ async def serve(
     models = Models(settings.models, transcribers)
     admission = Admission(Bounds.of(settings))
     readiness = Readiness(models, loader, admission, chosen)
+    on_gpu = any(choice.engine == "tensorrt_llm" for choice in (chosen or {}).values())
+    metrics = Metrics(
+        Parts(settings.models, transcribers, admission, loader, access.windows, chosen or {}),
+        load_nvml() if on_gpu else None,
+        settings.gpus,
+    )
     app = create_app(
         settings,
         access=access,
@@ -175,6 +185,7 @@ async def serve(
         loader=loader,
         admission=admission,
         readiness=readiness,
+        metrics=metrics,
     )
     try:
         loading = load_all(settings.models, load, transcribers)
@@ -201,17 +212,23 @@ async def _listen(
     """
     log = structlog.get_logger()
     loading = asyncio.create_task(load)
-    try:
-        socket = listen(settings.host, settings.port)
-    except OSError:
-        log.exception("cannot_listen", port=settings.port)
-        loading.cancel()
-        return EXIT_FAILED
+    sockets = []
+    for port in (settings.port, settings.metrics_port):
+        if port is None:
+            continue
+        try:
+            sockets.append(listen(settings.host, port))
+        except OSError:
+            log.exception("cannot_listen", port=port)
+            loading.cancel()
+            return EXIT_FAILED
+    if settings.metrics_port is not None:
+        app = with_own_port(app, sockets[-1].getsockname()[1])
     config = make_config(
         app, header_timeout=settings.header_timeout, drain_timeout=settings.drain_timeout
     )
     listener = Listener(config, on_stop=readiness.drain, grace=settings.drain_grace)
-    serving = asyncio.create_task(listener.serve(sockets=[socket]))
+    serving = asyncio.create_task(listener.serve(sockets=sockets))
     watching = asyncio.create_task(_failure(loading, transcribers))
     await asyncio.wait((serving, watching), return_when=asyncio.FIRST_COMPLETED)
     failed = watching.done()

@@ -18,6 +18,8 @@ from server.http.body import BodyLimits
 from server.http.cors import Cors
 from server.http.docs_page import DocsPage
 from server.http.exchange import RouteName
+from server.http.metrics import PATH as METRICS
+from server.http.metrics import MetricsPage
 from server.http.middleware import Edge
 from server.http.models import ModelList, Models
 from server.http.openapi import OpenApi, describe
@@ -26,6 +28,7 @@ from server.http.probes import Alive, Readiness, Ready, Root
 from server.http.spool import Spools
 from server.http.transcriptions import Service, Transcriptions
 from server.http.usage import UsageReport
+from server.metrics.registry import Metrics
 from server.settings import Settings
 from server.types import TranscriptionOptions
 
@@ -38,6 +41,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     loader: AudioLoader,
     admission: Admission,
     readiness: Readiness,
+    metrics: Metrics,
     new_id: Callable[[], str] = lambda: f"req_{uuid.uuid4().hex}",
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], float] = time.time,
@@ -78,6 +82,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     app.add_route("/docs", DocsPage(describe()))
     app.add_route("/v1/models", listing)
     app.add_route("/v1/models/{model:path}", listing, suffix="one")
+    app.add_route(METRICS, MetricsPage(metrics.render))
     app.add_route("/v1/usage", UsageReport(access.usage))
     app.add_route("/v1/audio/transcriptions", Transcriptions("transcribe", service))
     app.add_route("/v1/audio/translations", Transcriptions("translate", service))
@@ -90,4 +95,12 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
         discard_bytes=settings.discard_bytes,
         discard_timeout=settings.discard_timeout,
     )
-    return Edge(app, access.gate, limits, Cors(settings.cors_origins), new_id=new_id, clock=clock)
+    return Edge(
+        app,
+        access.gate,
+        limits,
+        Cors(settings.cors_origins),
+        new_id=new_id,
+        clock=clock,
+        on_done=metrics.request_done,
+    )

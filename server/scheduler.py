@@ -93,6 +93,12 @@ class Scheduler:
         self._backlog: set[Turn] = set()
         self._numbers = itertools.count(1)
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        every = (waiting for turn in self._backlog for waiting in turn.waiting)
+        return sum(not waiting.granted.done() for waiting in every)
+
     @contextmanager
     def turn(
         self, deadline: float | None = None, *, key_id: str = "", audio_s: float = 0.0

@@ -62,6 +62,14 @@ class Settings:
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(9005, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="Port of its own for `/metrics`, which needs no key there; nothing else is "
+        "answered on it. 0 takes a free one. `/metrics` is on SUSSURRO_PORT as well, for keys with "
+        "the scope `metrics`.",
+    )
     api_keys: SecretStr = Field(
         SecretStr(""),
         description="Key records (hashes only), one a line or separated by spaces; "

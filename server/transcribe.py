@@ -67,6 +67,11 @@ class Transcriber:
         """The model that answers."""
         return self._scheduler.engine
 
+    @property
+    def waiting(self) -> int:
+        """Calls of the engine that wait for their turn."""
+        return self._scheduler.waiting
+
     async def transcribe(  # noqa: PLR0913 - all by name
         self,
         audio: Audio,

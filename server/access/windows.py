@@ -48,6 +48,11 @@ class Windows:
         self._settling: asyncio.Task[None] | None = None
 
     @property
+    def shared(self) -> bool:
+        """Whether there is a Redis, here or away."""
+        return self._shared is not None
+
+    @property
     def alone(self) -> bool:
         """Whether Redis is away."""
         return self._recovering is not None

@@ -44,11 +44,16 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """A snapshot: windows that wait, and windows being computed."""
+    """A snapshot: windows that wait, and windows being computed.
+
+    `kv_cache_used` is the share of the fullest cache of keys and values that is in use, where the
+    engine has such a cache and tells.
+    """
 
     waiting: int
     running: int
     healthy: bool
+    kv_cache_used: float | None = None
 
 
 class Engine(Protocol):

@@ -71,6 +71,12 @@ class DeviceQueue:
         """Open, and every GPU works."""
         return not self._closed and all(executor.healthy for executor in self._executors)
 
+    @property
+    def kv_cache_used(self) -> float | None:
+        """Share of the fullest GPU's cache; None before the first iteration."""
+        used = [executor.kv_cache_used for executor in self._executors]
+        return max((share for share in used if share is not None), default=None)
+
     def submit(self, job: WindowJob) -> Future[Any]:
         """Queue a job; a full, closed or broken queue shows in its future."""
         job.future.add_done_callback(lambda future: self._left(job) if future.cancelled() else None)

@@ -107,6 +107,8 @@ class WindowExecutor:
         self._closing = False
         self.places = manifest.windows
         self.healthy = True
+        self.kv_cache_used: float | None = None
+        """Share of the fuller of the two caches, as the last iteration left it."""
         self._executor = bindings.Executor(
             str(folder / "encoder"),
             str(folder / "decoder"),
@@ -271,6 +273,9 @@ class WindowExecutor:
         if any(cache is not None and cache.reused_blocks for cache in (own, cross)):
             # Blocks are found by tokens, and the same tokens follow different recordings.
             self._give_up("cache blocks were reused", "one caller's audio may reach another")
+        caches = [cache for cache in (own, cross) if cache is not None and cache.max_num_blocks]
+        used = [cache.used_num_blocks / cache.max_num_blocks for cache in caches]
+        self.kv_cache_used = max(used, default=None)
         if self._measured or own is None or cross is None:
             return
         self._measured = True

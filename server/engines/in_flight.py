@@ -135,7 +135,8 @@ class InFlightEngine:
         """A snapshot for health and metrics."""
         counts = zip(self._queue.counts(), self._alignments.counts(), strict=True)
         waiting, running = (sum(pair) for pair in counts)
-        return EngineStats(waiting, running, self._queue.healthy and self._alignments.healthy)
+        healthy = self._queue.healthy and self._alignments.healthy
+        return EngineStats(waiting, running, healthy, self._queue.kv_cache_used)
 
     def close(self, timeout: float) -> None:
         """Stop within `timeout` seconds."""

@@ -83,10 +83,9 @@ class Listener(uvicorn.Server):
         """Tell the port once signals are heeded: whoever waits for the line may send one."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
-        for listening in sockets or ():
-            structlog.get_logger().info(
-                "listening", port=listening.getsockname()[1], version=__version__
-            )
+        log = structlog.get_logger()
+        for event, listening in zip(("listening", "listening_for_metrics"), sockets or ()):  # noqa: B905 - the second one is optional
+            log.info(event, port=listening.getsockname()[1], version=__version__)
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; whether to stop accepting."""

@@ -16,7 +16,8 @@ from server import texts
 from server.access.allowances import rate_limited
 from server.access.counters import Count
 from server.access.gate import Gate
-from server.errors import Draining, InternalError, ServerError, TooManyFailures
+from server.errors import Draining, InternalError, NotFound, ServerError, TooManyFailures
+from server.http import metrics
 from server.http.answer import Answer
 from server.http.body import BodyLimits, RequestBody
 from server.http.cors import Cors
@@ -64,13 +65,16 @@ class Edge:
         *,
         new_id: Callable[[], str],
         clock: Callable[[], float],
+        on_done: Callable[[RequestRecord], None],
     ) -> None:
+        """`on_done` is told each request's record once its line is written."""
         self._app = app
         self._cors = cors
         self._gate = gate
         self._limits = limits
         self._new_id = new_id
         self._clock = clock
+        self._on_done = on_done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or hand on what is no request."""
@@ -92,6 +96,7 @@ class Edge:
         finally:
             record.upload_bytes = exchange.body.received
             record.write(self._clock() - started)
+            self._on_done(record)
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         """The caller's own id where it is well-formed, else a fresh one."""
@@ -108,7 +113,7 @@ class Edge:
                 )
                 await answer.send({"type": "http.response.body"})
                 return
-            if _raw_path(scope) not in OPEN_PATHS:
+            if _needs_key(scope):
                 await self._let_in(scope, headers, exchange)
             path, exchange.deployment = canonical(scope["path"]), deployment(scope["path"])
             await self._app(exchange.put(scope, path), exchange.body.receive, answer.send)
@@ -160,6 +165,20 @@ def _raw_path(scope: Scope) -> bytes:
     """The path as sent; servers may leave `raw_path` out, then the decoded one must do."""
     raw = scope.get("raw_path") or scope["path"].encode()
     return bytes(raw).partition(b"?")[0]
+
+
+def _needs_key(scope: Scope) -> bool:
+    """Whether anybody may come here.
+
+    Raises:
+        NotFound: the port for metrics has nothing else.
+    """
+    path = _raw_path(scope)
+    if metrics.OWN_PORT not in scope:
+        return path not in OPEN_PATHS
+    if path != metrics.PATH.encode():
+        raise NotFound(texts.UNKNOWN_URL)
+    return False
 
 
 def _address(scope: Scope) -> str:

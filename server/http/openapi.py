@@ -36,7 +36,7 @@ from server.errors import (
     UploadTooLarge,
 )
 from server.formats import PLAIN, VTT
-from server.http import events
+from server.http import events, metrics
 from server.http.answer import OPENAI_VERSION
 from server.http.fields import Fields, VadFields, schema_of
 from server.http.schemas import COMPONENTS, STRING, Schema, named, of_error, of_list
@@ -150,6 +150,9 @@ def describe() -> dict[str, Any]:
                     }
                 ],
             },
+            metrics.PATH: _get(
+                "Figures for Prometheus", {metrics.CONTENT_TYPE: {"schema": STRING}}, KEYED
+            ),
             "/v1/usage": _get("What callers have used", _json("UsageReport"), KEYED),
             "/v1/audio/transcriptions": {"post": _audio("transcribe")},
             "/v1/audio/translations": {"post": _audio("translate")},

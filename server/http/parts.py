@@ -26,6 +26,11 @@ class Transcriber(Protocol):
         """The engine beneath."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """Calls of the engine that wait for their turn."""
+        ...
+
     async def transcribe(  # noqa: PLR0913 - all by name
         self,
         audio: Audio,

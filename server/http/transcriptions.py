@@ -90,7 +90,9 @@ class Transcriptions:
                     on_segments=bodies.teller(wanted, push),
                 )
                 _note(exchange.record, transcript)
+                started = time.monotonic()
                 resp.data, resp.content_type = await bodies.render(transcript, wanted)
+                exchange.record.format_s = time.monotonic() - started
                 if wanted.stream:
                     exchange.answer.headers += UNBUFFERED
 
@@ -196,4 +198,5 @@ def _note(record: RequestRecord, transcript: Transcript) -> None:
     stats = transcript.stats
     record.windows, record.fallbacks, record.dropped = stats.windows, stats.fallbacks, stats.dropped
     record.queue_s, record.compute_s = stats.queue_s, stats.compute_s
+    record.calls = stats.calls
     record.batch = stats.batched / stats.calls if stats.calls else None

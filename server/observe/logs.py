@@ -48,6 +48,8 @@ class RequestRecord:
     queue_s: float | None = None
     compute_s: float | None = None
     batch: float | None = None
+    calls: int | None = None
+    format_s: float | None = None
     rtf: float | None = None
     engine: str | None = None
     model: str | None = None

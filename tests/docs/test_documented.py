@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -11,8 +12,13 @@ from pydantic import SecretStr
 
 from ops.__main__ import main as ops_main
 from server import errors
+from server.access.windows import Windows
+from server.admission import Admission, Bounds
 from server.formats import RESPONSE_FORMATS
 from server.http.fields import UNSUPPORTED, Fields
+from server.metrics.registry import Metrics
+from server.metrics.requests import MEDIA_REASONS, OTHER
+from server.metrics.state import Parts
 from server.observe.logs import RequestRecord
 from server.settings import PREFIX, SECRETS, Settings
 
@@ -131,3 +137,35 @@ def test_every_command_is_documented(command: str) -> None:
     pages = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
 
     assert re.search(rf"({command}|{shown})\b", pages)
+
+
+def all_metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Every metric with its type and labels; with a Redis and a GPU, so that none is missing."""
+    parts = Parts(
+        (), {}, Admission(Bounds()), SimpleNamespace(healthy=True), Windows("redis://x", 1), {}
+    )
+    registry = Metrics(parts, nvml=SimpleNamespace(), gpus=()).registry
+    found = {}
+    for collector in registry._collector_to_names:
+        for family in collector.collect():
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = getattr(collector, "_labelnames", getattr(family, "_labelnames", ()))
+            found[name] = (family.type, tuple(labels))
+    return found
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    """With its type and its labels."""
+    documented = {
+        name: (cells[0], tuple(re.findall(r"`(\w+)`", cells[1])))
+        for name, cells in rows("metrics.md").items()
+    }
+
+    assert all_metrics() == documented
+
+
+def test_every_reason_of_a_media_failure_is_documented() -> None:
+    """They are a label's values, and `other`."""
+    meaning = rows("metrics.md")["sussurro_media_failures_total"][2]
+
+    assert {*MEDIA_REASONS, OTHER} == set(re.findall(r"`(\w+)`", meaning))

@@ -32,6 +32,8 @@ from server.http.middleware import Edge
 from server.http.models import Models
 from server.http.probes import Readiness
 from server.http.protocol import make_config
+from server.metrics.registry import Metrics
+from server.metrics.state import Parts
 from server.observe import logs
 from server.settings import Settings
 from server.types import (
@@ -50,6 +52,7 @@ from server.types import (
 KEY = new_key("tester")
 NARROW = new_key("narrow", scopes={"models"})
 ADMIN = new_key("boss", scopes={"admin"})
+METRICS = new_key("prometheus", scopes={"metrics"})
 EXPIRED = new_key("old", expires=date(2020, 1, 1))
 
 
@@ -124,6 +127,7 @@ class StubTranscriber:
         self.pause = 0.0
         self.started = threading.Event()
         self.cancelled = threading.Event()
+        self.waiting = 0
         self.options: TranscriptionOptions | None = None
         self.key_id = ""
 
@@ -189,6 +193,7 @@ class Bench:
     transcribers: dict[str, Any]
     settings: Settings
     access: Access
+    metrics: Metrics
     log: io.StringIO = field(default_factory=io.StringIO)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -218,20 +223,24 @@ OPEN: list[Access] = []
 def build(spool_dir: Path, **overrides: Any) -> Bench:
     """An application whose settings differ from the defaults by `overrides`."""
     settings = Settings(spool_dir=spool_dir, **overrides)
-    records = " ".join(key.record for key in (KEY, NARROW, ADMIN, EXPIRED))
+    records = " ".join(key.record for key in (KEY, NARROW, ADMIN, METRICS, EXPIRED))
     transcriber, loader = StubTranscriber(), StubLoader()
     transcribers: dict[str, Any] = {"base": transcriber}
     models = Models(settings.models, transcribers)
     admission = Admission(Bounds.of(settings))
+    chosen = {"base": Choice("ctranslate2", Path("/nowhere"), "weights", "no GPU", "no nvidia-smi")}
     readiness = Readiness(
         models,
         loader,
         admission,
-        {"base": Choice("ctranslate2", Path("/nowhere"), "weights", "no GPU", "no nvidia-smi")},
+        chosen,
     )
     callers = Callers(Keyring.parse(records, today=lambda: date(2026, 1, 1)))
     access = Access.open(settings, callers)
     OPEN.append(access)
+    metrics = Metrics(
+        Parts(settings.models, transcribers, admission, loader, access.windows, chosen)
+    )
     app = create_app(
         settings,
         access=access,
@@ -239,9 +248,11 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
         loader=loader,
         admission=admission,
         readiness=readiness,
+        metrics=metrics,
         now=lambda: 1_700_000_000.5,
     )
-    bench = Bench(app, transcriber, loader, admission, readiness, transcribers, settings, access)
+    parts = (app, transcriber, loader, admission, readiness, transcribers)
+    bench = Bench(*parts, settings, access, metrics)
     logs.configure("info", bench.log)
     return bench
 

@@ -111,7 +111,7 @@ def test_work_after_the_answer_is_done(bench: Bench) -> None:
             pass
 
         gate, limits = bench.app._gate, bench.app._limits
-        edge = Edge(app, gate, limits, Cors(()), new_id=str, clock=time.monotonic)
+        edge = Edge(app, gate, limits, Cors(()), new_id=str, clock=time.monotonic, on_done=print)
         await edge({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
 
     asyncio.run(scenario())

@@ -61,7 +61,7 @@ def test_no_upload_is_ever_redirected(bench: Bench, path: str, headers: dict[str
         "POST", "http://server" + path, content=form(FILE), headers={**FORM_TYPE, **headers}
     )
 
-    assert response.status_code in {200, 401, 404, 405}
+    assert response.status_code in {200, 401, 404, 405, 429}  # many bad keys in a minute
     assert "location" not in response.headers
 
 

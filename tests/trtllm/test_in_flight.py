@@ -137,6 +137,20 @@ def test_block_reuse_is_off_and_a_reused_block_ends_the_engine(
         engine.generate(request(tokenizer)).result(10)
 
 
+def test_the_share_of_the_cache_in_use_is_told(open_engine: Open, tokenizer: Tokenizer) -> None:
+    """Unknown before the first step; the more, the more windows are in flight."""
+    watch = Watch()
+    engine = open_engine(watch=watch, faults=Faults(seconds_a_step=0.02))
+    assert engine.stats().kv_cache_used is None
+    options = replace(request(tokenizer).options, max_new_tokens=200)
+    futures = [engine.generate(request(tokenizer, 7, options=options)) for _ in range(3)]
+    until(lambda: any(len(batch) == 3 for batch in watch.batches))
+    until(lambda: (engine.stats().kv_cache_used or 0) > 0)
+    assert (engine.stats().kv_cache_used or 2) <= 1
+    engine.cancel(7)
+    assert all(future.cancelled() for future in futures)
+
+
 def test_samples_are_of_one_request_and_seeded_by_the_window(
     open_engine: Open, tokenizer: Tokenizer
 ) -> None:
