@@ -135,13 +135,17 @@ lint-images: (_environment "dev")
     "{{ venv }}/bin/check-jsonschema" --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
     if [ "$(uname -m)" = x86_64 ]; then "{{ venv }}/bin/shellcheck" just .ci/run ops/setup-server.sh tests/container/run.sh; fi
 
-# Check format, lint, types, import contracts, images and the quick tests: under a minute.
+# Check format, lint, types, import contracts and images, without running a test.
 [no-exit-message]
-check: (_environment "dev") lint-images
+static: (_environment "dev") lint-images
     "{{ venv }}/bin/ruff" format --check .
     "{{ venv }}/bin/ruff" check .
     "{{ python }}" -m mypy
     "{{ python }}" -c 'from importlinter.cli import lint_imports_command as run; run()'
+
+# Run what `static` does, and the quick tests: under a minute.
+[no-exit-message]
+check: static
     "{{ python }}" -m pytest -q -m "not model" tests/architecture tests/docs tests/unit
 
 # Report lint, without changing anything.
