@@ -108,6 +108,8 @@ def transcribe(  # noqa: PLR0913 - one a flag
     fields = {name: value for name in CHOSEN if (value := chosen[name])} | _fields(more)
     if {"json", "verbose_json"} <= set(formats):
         raise click.BadParameter("verbose_json has all of json", param_hint="--output-format")
+    if word_timestamps and "verbose_json" not in formats:
+        raise click.BadParameter("only verbose_json has words", param_hint="--word-timestamps")
     try:
         jobs = plan(paths, tuple(dict.fromkeys(formats)), output_dir)
     except PlanError as error:
@@ -140,9 +142,9 @@ def _work(client: Client, task: str, fields: dict[str, str], *, words: bool) -> 
 
     def work(job: Job) -> None:
         wanted = tuple(job.outputs)
-        asked = results.asked(wanted, words=words, task=task)
+        asked = results.asked(wanted, words=words)
         answer = client.transcribe(job.source, task=task, **{**fields, **asked})
-        for name, data in results.bodies(answer.text, wanted, words=words).items():
+        for name, data in results.bodies(answer.text, wanted).items():
             results.write(job.outputs[name], data)
 
     return work

@@ -1,54 +1,46 @@
 """What is asked of the server for the formats that are wanted, and what is written down of it.
 
-Knows: several formats come of one `verbose_json`; a result's file appears when it is whole.
+Knows: several formats come in one answer (`x_formats`); a result's file appears when it is whole.
 Must not know: which recordings there are, when a server is asked.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from server import formats
 from server.formats import ResponseFormat
-from server.types import Segment, Transcript, Word
-
-BOTH = '["segment","word"]'
 
 
-def asked(wanted: Sequence[ResponseFormat], *, words: bool, task: str) -> dict[str, str]:
+def asked(wanted: Collection[ResponseFormat], *, words: bool) -> dict[str, str]:
     """The fields of the one request that has everything that is wanted.
 
-    Words place the lines of subtitles, so they are asked for where subtitles are made here; a
-    translation has none.
+    `words` are those of `verbose_json`.
     """
-    if len(wanted) == 1 and not (words and wanted[0] == "verbose_json"):
-        return {"response_format": wanted[0]}
-    subtitles = bool({"srt", "vtt"} & set(wanted))
-    granularities = task == "transcribe" and (words or subtitles)
-    return {"response_format": "verbose_json"} | (
-        {"timestamp_granularities": BOTH} if granularities else {}
-    )
+    main, others = _main(wanted), [name for name in wanted if name != _main(wanted)]
+    fields: dict[str, str] = {"response_format": main}
+    if words and main == "verbose_json":
+        fields["timestamp_granularities"] = '["segment","word"]'
+    return fields | ({"x_formats": json.dumps(others)} if others else {})
 
 
-def bodies(
-    text: str, wanted: Sequence[ResponseFormat], *, words: bool
-) -> dict[ResponseFormat, bytes]:
-    """The wanted formats, of the answer to what was asked.
+def bodies(text: str, wanted: Collection[ResponseFormat]) -> dict[ResponseFormat, bytes]:
+    """The wanted formats, out of the answer to what was asked.
 
     Raises:
-        ValueError: the answer is no transcript.
+        ValueError: they are not in it.
     """
-    if len(wanted) == 1 and not words:
-        return {wanted[0]: text.encode()}
+    main = _main(wanted)
+    if list(wanted) == [main]:
+        return {main: text.encode()}
     try:
-        answer: dict[str, Any] = json.loads(text)
-        transcript = _transcript(answer)
-        return {name: _body(name, answer, transcript, words=words) for name in wanted}
+        answer = json.loads(text)
+        texts = answer.pop("x_formats")
+        texts[main] = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+        return {name: texts[name].encode() for name in wanted}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError("the answer is no transcript") from error
+        raise ValueError("the answer does not have the formats that were asked for") from error
 
 
 def write(path: Path, data: bytes) -> None:
@@ -71,41 +63,8 @@ def write(path: Path, data: bytes) -> None:
         raise
 
 
-def _body(
-    name: ResponseFormat, answer: Mapping[str, Any], transcript: Transcript, *, words: bool
-) -> bytes:
-    if name == "verbose_json":
-        kept = {key: value for key, value in answer.items() if words or key != "words"}
-        return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
-    return formats.render(transcript, name).data
-
-
-def _transcript(answer: Mapping[str, Any]) -> Transcript:
-    """The server's answer as it had it, as far as other formats need it."""
-    left = [(word["word"], word["start"], word["end"]) for word in answer.get("words") or ()]
-    segments = tuple(_segment(segment, left) for segment in answer["segments"])
-    return Transcript(
-        task=answer["task"],
-        language=answer["language"],
-        duration=answer["duration"],
-        text=answer["text"],
-        segments=segments,
-    )
-
-
-def _segment(segment: Mapping[str, Any], left: list[tuple[str, float, float]]) -> Segment:
-    fields = {**segment, "tokens": tuple(segment["tokens"])}
-    return Segment(**fields, words=tuple(_words(segment["text"], left)))
-
-
-def _words(text: str, left: list[tuple[str, float, float]]) -> Iterator[Word]:
-    """The segment's words, taken from those that are left, each with the space before it."""
-    at = 0
-    while left:
-        word, start, end = left[0]
-        found = text.find(word, at)
-        if found < 0 or text[at:found].strip():
-            return
-        del left[0]
-        yield Word(start, end, text[at : found + len(word)], 1.0)
-        at = found + len(word)
+def _main(wanted: Collection[ResponseFormat]) -> ResponseFormat:
+    """The format of the answer, in which the others are."""
+    if len(wanted) == 1:
+        return next(iter(wanted))
+    return "verbose_json" if "verbose_json" in wanted else "json"

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ops.__main__ import main
 from ops.transcribe.pace import Pace
 from ops.transcribe.plan import Job, PlanError, plan
-from ops.transcribe.results import BOTH, asked, bodies, write
-from server.formats import RESPONSE_FORMATS, render
+from ops.transcribe.results import asked, bodies, write
+from server.formats import RESPONSE_FORMATS, ResponseFormat, render
 from server.types import Segment, Transcript, Word
 
 
@@ -78,66 +76,39 @@ def test_what_is_there_is_not_asked_for(tmp_path: Path) -> None:
     assert {"srt": tmp_path / "a.srt"} == job.left().outputs
 
 
-WORD = st.text("abc\u00e9\u4e2d", min_size=1, max_size=6)
-SEGMENT = st.lists(st.tuples(st.sampled_from(["", " "]), WORD, st.integers(0, 1500)), min_size=1)
+def transcript() -> Transcript:
+    """A short one, with what JSON has to escape."""
+    words = (Word(0.0, 0.5, " B\u00e1", 0.5), Word(0.5, 1.0, ' "<b>".', 0.5))
+    segment = Segment(0, 0, 0.0, 1.0, ' B\u00e1 "<b>".', (1, 2), 0.0, -0.1, 1.0, 0.0, words)
+    return Transcript("transcribe", "pt", 1.0, segment.text, (segment,), words)
 
 
-def transcript_of(spoken: list[list[tuple[str, str, int]]]) -> Transcript:
-    """Segments of words with the space before each and their length in ms."""
-    at, segments = 0, []
-    for words in spoken:
-        placed = []
-        for space, word, ms in words:
-            placed.append(Word(at / 1000, (at + ms) / 1000, space + word, 0.5))
-            at += ms
-        text = "".join(word.word for word in placed)
-        times = placed[0].start, placed[-1].end
-        segments.append(
-            Segment(len(segments), 0, *times, text, (1, 2), 0.0, -0.1, 1.0, 0.0, tuple(placed))
-        )
-    return Transcript(
-        "transcribe",
-        "en",
-        at / 1000,
-        "".join(segment.text for segment in segments),
-        tuple(segments),
-        tuple(word for segment in segments for word in segment.words),
-    )
+@pytest.mark.parametrize(
+    "wanted",
+    [("text",), ("srt", "vtt"), ("text", "json"), ("vtt", "verbose_json"), RESPONSE_FORMATS],
+)
+def test_formats_out_of_one_answer_are_the_servers(wanted: tuple[ResponseFormat, ...]) -> None:
+    """The same bytes as answers to a request for each."""
+    fields = asked(wanted, words=False)
+    assert {"response_format", "x_formats"} >= fields.keys()
+    also = json.loads(fields.get("x_formats", "[]"))
+    answer = render(transcript(), fields["response_format"], also=also).data.decode()
+
+    expected = {name: render(transcript(), name).data for name in wanted}
+    assert expected == bodies(answer, wanted)
 
 
-@given(st.lists(SEGMENT, max_size=4))
-def test_formats_made_here_are_the_servers(spoken: list[list[tuple[str, str, int]]]) -> None:
-    """Out of one verbose answer come the same bytes as from a request for each format."""
-    transcript = transcript_of(spoken)
-    both = frozenset({"segment", "word"})
-    answer = render(transcript, "verbose_json", both).data.decode()
-    made = bodies(answer, RESPONSE_FORMATS, words=True)
-
-    assert {name: render(transcript, name, both).data for name in RESPONSE_FORMATS} == made
+def test_words_are_asked_for_with_what_has_them() -> None:
+    """Other formats have no place for them."""
+    assert "timestamp_granularities" in asked(("srt", "verbose_json"), words=True)
+    assert "timestamp_granularities" not in asked(("srt", "text"), words=True)
 
 
-def test_words_are_kept_only_where_they_were_wanted() -> None:
-    """They are asked for to place subtitles."""
-    answer = render(transcript_of([[(" ", "a", 500)]]), "verbose_json", frozenset({"segment"}))
-    wanted = ("verbose_json", "srt")
-
-    assert BOTH == asked(wanted, words=False, task="transcribe")["timestamp_granularities"]
-    assert "words" not in json.loads(bodies(answer.data.decode(), wanted, words=False)[wanted[0]])
-
-
-def test_only_what_the_server_takes_is_asked_for() -> None:
-    """One format by its name; a translation has no words."""
-    assert {"response_format": "srt"} == asked(("srt",), words=True, task="transcribe")
-    assert {"response_format": "verbose_json"} == asked(
-        ("srt", "text"), words=True, task="translate"
-    )
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"segments": [{}]}', '{"segments": null}'])
-def test_an_answer_that_is_no_transcript(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"x_formats": {}}', '{"x_formats": null}'])
+def test_an_answer_without_the_formats(text: str) -> None:
     """Whoever answers, it is said."""
-    with pytest.raises(ValueError, match="no transcript"):
-        bodies(text, ("srt", "vtt"), words=False)
+    with pytest.raises(ValueError, match="does not have the formats"):
+        bodies(text, ("srt", "vtt"))
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -156,6 +127,7 @@ def test_wrong_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", " ")
     for arguments, message in (
         ([file, "-f", "json", "-f", "verbose_json"], "has all of json"),
+        ([file, "--word-timestamps"], "only verbose_json has words"),
         ([file, "--field", "mode"], "NAME=VALUE"),
         ([tmp_path / "none"], "does not exist"),
         ([file], "set OPENAI_API_KEY"),
