@@ -15,6 +15,7 @@ COMMANDS = {
     "engines": "ops.engines.command:engines",
     "doctor": "ops.doctor.command:doctor",
     "transcribe": "ops.transcribe.command:transcribe",
+    "smoke": "ops.smoke.command:smoke",
     "demo": "ops.demo:demo",
     "serve": "ops.serve:serve",
     "accuracy": "ops.accuracy.command:accuracy",

@@ -77,8 +77,12 @@ class Client:
     def __init__(self, url: str, key: str, timeout: urllib3.Timeout = TIMEOUT) -> None:
         """`url` is the server's root, such as `http://127.0.0.1:9005`, with or without `/v1`."""
         self.url = url.rstrip("/").removesuffix("/v1")
-        self._key = key
+        self.key = key
         self._pool = urllib3.PoolManager(CONNECTIONS, maxsize=CONNECTIONS, timeout=timeout)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._pool.clear()
 
     def transcribe(
         self, file: Path, response_format: str, *, task: str = "transcribe", **fields: str
@@ -96,10 +100,8 @@ class Client:
             raise failure(response)
         return Answer(response.data.decode())
 
-    def post(
-        self, path: str, file: Path, fields: Mapping[str, str], *, preload: bool = True
-    ) -> BaseHTTPResponse:
-        """Send a form with a file; the answer, whatever it is, unread if not preloaded.
+    def post(self, path: str, file: Path, fields: Mapping[str, str]) -> BaseHTTPResponse:
+        """Send a form with a file; the answer, whatever it is.
 
         Raises:
             ClientError: there was no whole answer.
@@ -112,9 +114,9 @@ class Client:
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(head) + size + len(tail)),
         }
-        return self.ask("POST", path, headers, body=_form(head, file, size, tail), preload=preload)
+        return self.ask("POST", path, headers, body=_form(head, file, size, tail))
 
-    def ask(  # noqa: PLR0913 - a request's parts, by name
+    def ask(
         self,
         method: str,
         path: str,
@@ -122,14 +124,13 @@ class Client:
         *,
         key: str | None = None,
         body: Iterator[bytes] | None = None,
-        preload: bool = True,
     ) -> BaseHTTPResponse:
         """One request, followed nowhere and not repeated; `key` stands in for the client's.
 
         Raises:
             ClientError: there was no whole answer.
         """
-        key = self._key if key is None else key
+        key = self.key if key is None else key
         sent = {**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})}
         try:
             return self._pool.request(
@@ -139,7 +140,6 @@ class Client:
                 headers=sent,
                 redirect=False,
                 retries=False,
-                preload_content=preload,
             )
         except SSLError as error:
             raise ClientError(f"no secure connection: {error}", unreachable=True) from error

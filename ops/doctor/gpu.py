@@ -12,7 +12,7 @@ from engine_build.dims import SIZES
 from engine_build.errors import PlanError
 from engine_build.gpus import GPUS, Gpu
 from engine_build.plan import budget, make_plan, usable_bytes
-from ops.doctor.finding import Finding, failed, note, ok
+from ops.finding import Finding, failed, note, ok
 from server.engines.device import Device, find_devices
 from server.errors import EngineError
 from server.settings import Settings

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ops.doctor.finding import Finding, failed, note, ok
+from ops.finding import Finding, failed, note, ok
 from server.audio.loader import Loader, SandboxUnavailable
 from server.http.listener import listen
 from server.settings import Settings

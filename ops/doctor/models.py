@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ops.doctor.finding import Finding, failed, note, ok
 from ops.doctor.machine import available_memory_bytes
 from ops.engines.rebuild import ROOM_FACTOR
+from ops.finding import Finding, failed, note, ok
 from ops.records import OWN
 from ops.weights.catalogue import load_catalogue
 from ops.weights.store import Store
