@@ -29,7 +29,7 @@ from server.audio.loader import Loader, SandboxUnavailable
 from server.decoding.languages import LANGUAGES
 from server.engines.choice import NO_MATCH, Choice, choose, here
 from server.errors import EngineError
-from server.http.listener import Listener, heed_hangups, listen
+from server.http.listener import Listener, connection_limits, heed_hangups, listen
 from server.http.metrics import with_own_port
 from server.http.models import Models
 from server.http.parts import AsgiApp
@@ -225,7 +225,7 @@ async def _listen(
     if settings.metrics_port is not None:
         app = with_own_port(app, sockets[-1].getsockname()[1])
     config = make_config(
-        app, header_timeout=settings.header_timeout, drain_timeout=settings.drain_timeout
+        app, limits=connection_limits(settings), drain_timeout=settings.drain_timeout
     )
     listener = Listener(config, on_stop=readiness.drain, grace=settings.drain_grace)
     serving = asyncio.create_task(listener.serve(sockets=sockets))

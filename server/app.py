@@ -92,6 +92,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
         max_bytes=settings.max_upload_bytes,
         idle_timeout=settings.upload_idle_timeout,
         timeout=settings.upload_timeout,
+        min_rate=settings.min_upload_rate,
         discard_bytes=settings.discard_bytes,
         discard_timeout=settings.discard_timeout,
     )

@@ -246,13 +246,40 @@ class Settings:
     upload_idle_timeout: Seconds = Field(
         60.0, description="Longest silence of a client while it uploads, in seconds."
     )
+    min_upload_rate: float = Field(
+        1_000.0,
+        gt=0,
+        le=1e9,
+        description="Least bytes a second of an upload, on average, once it has taken "
+        "SUSSURRO_UPLOAD_IDLE_TIMEOUT; then 408.",
+    )
     cors_origins: Origins = Field(
         (),
         description="Origins of the web pages whose scripts may call, comma-separated, such as "
         "`https://app.example.com`; `*` for all of them, empty for none.",
     )
     header_timeout: Seconds = Field(
-        10.0, description="Longest time to receive a request's headers, in seconds."
+        10.0,
+        description="Longest time from a connection's or a request's first byte to the end of the "
+        "request's headers, in seconds.",
+    )
+    connection_idle_timeout: Seconds = Field(
+        120.0,
+        description="Longest silence of a connection between two requests, in seconds. Keep it "
+        "above the idle timeout of a proxy in front (Traefik: 90 s), so that the proxy closes "
+        "first.",
+    )
+    stall_timeout: Seconds = Field(
+        60.0,
+        description="Longest time in which a client takes no byte of an answer that waits for it, "
+        "in seconds.",
+    )
+    max_connections: int = Field(
+        4_096,
+        ge=8,
+        le=1_000_000,
+        description="Connections at once, idle ones included. For one more, the one that has been "
+        "without a request longest is closed; if all serve requests, the new one is.",
     )
     discard_bytes: int = Field(
         256 << 20,

@@ -147,9 +147,11 @@ UPLOAD_TOO_LARGE = Text(
 )
 UPLOAD_TIMEOUT = Text(
     "The upload stopped, or took too long: the server waits {idle:g} s for the next byte and "
-    "{whole:g} s for the whole body. Try again, with a smaller file or on a better line.",
+    "{whole:g} s for the whole body, and wants {rate:g} bytes a second. Try again, with a smaller "
+    "file or on a better line.",
     "O envio parou, ou demorou demais: o servidor espera {idle:g} s pelo próximo byte e {whole:g} "
-    "s pelo corpo todo. Tente de novo, com um arquivo menor ou numa conexão melhor.",
+    "s pelo corpo todo, e quer {rate:g} bytes por segundo. Tente de novo, com um arquivo menor ou "
+    "numa conexão melhor.",
 )
 
 # Fields.

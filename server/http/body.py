@@ -31,6 +31,8 @@ class BodyLimits:
     max_bytes: int
     idle_timeout: float
     timeout: float
+    min_rate: float
+    """Bytes a second, on average and after `idle_timeout`."""
     discard_bytes: int
     discard_timeout: float
 
@@ -106,22 +108,30 @@ class RequestBody:
             UploadTimeout: the client fell silent or is too slow.
         """
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._limits.timeout
+        started = clock()
         self._check_size(self.declared or 0)
         while not self._ended.is_set():
             try:
-                async with asyncio.timeout_at(min(deadline, clock() + self._limits.idle_timeout)):
+                async with asyncio.timeout_at(self._next_deadline(started, clock())):
                     message = await self.receive()
             except TimeoutError:
                 self.abandon()
                 raise UploadTimeout(
                     texts.UPLOAD_TIMEOUT.filled(
-                        idle=self._limits.idle_timeout, whole=self._limits.timeout
+                        idle=self._limits.idle_timeout,
+                        whole=self._limits.timeout,
+                        rate=self._limits.min_rate,
                     )
                 ) from None
             self._check_size(self.received)
             if data := message.get("body", b""):
                 yield data
+
+    def _next_deadline(self, started: float, now: float) -> float:
+        """By when more has to come: a trickle holds a place as silence does, only longer."""
+        limits = self._limits
+        earned = limits.idle_timeout + self.received / limits.min_rate
+        return min(now + limits.idle_timeout, started + earned, started + limits.timeout)
 
     def abandon(self) -> None:
         """Wait for no more of the body: its client is too slow, or the server stops."""

@@ -6,19 +6,26 @@ Must not know: what is served.
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 import structlog
 import uvicorn
 
 from server import __version__
+from server.http.connections import ConnectionLimits
+from server.settings import Settings
 
 CLEAN_UP_SECONDS = 5.0
 """For cancelled requests to free what they hold and to answer 503."""
+
+SPARE_DESCRIPTORS = 256
+"""Open files beside connections: two for each transcription, models, the log, Redis."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -29,6 +36,26 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """Those of the settings, with no more connections than this process can hold open.
+
+    It asks the system for more: a process often starts with 1024 descriptors, though it may have
+    many more.
+    """
+    limits = ConnectionLimits.of(settings)
+    wanted = limits.max_connections + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limits
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == wanted:
+        return limits
+    most = max(allowed - SPARE_DESCRIPTORS, 8)
+    structlog.get_logger().warning("few_descriptors", max_connections=most)
+    return replace(limits, max_connections=most)
 
 
 def heed_hangups(reload: Callable[[], None]) -> None:

@@ -1,13 +1,16 @@
 """HTTP/1.1 on the wire: what uvicorn's h11 protocol leaves open.
 
-Knows: header timeouts, ambiguous request framing, malformed requests.
-Must not know: routes, keys, bodies.
+Knows: a connection's deadlines and its end, and how what is no HTTP is answered.
+Must not know: routes, keys, bodies; what is no HTTP (`framing` does).
 """
 
 import asyncio
+import fcntl
 import select
 import socket
 import struct
+import sys
+import termios
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -23,35 +26,14 @@ from server import texts
 from server.errors import MalformedRequest
 from server.http.answer import ABORT, OPENAI_VERSION
 from server.http.body import HUNG_UP
+from server.http.connections import ConnectionLimits, Connections
+from server.http.framing import StrictConnection
 from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.http.problems import render
 
-KEEP_ALIVE_SECONDS = 120
-"""Above the idle timeout of usual proxies (Traefik: 90 s), so that they close first."""
-
-MAX_HEADER_BYTES = 16 * 1024
-"""h11's own default: headers that have not ended by then are refused."""
-
-
-class _StrictConnection(h11.Connection):
-    """Refuses Content-Length beside Transfer-Encoding, the base of request smuggling.
-
-    h11 would follow Transfer-Encoding; a proxy in front that followed the other one would
-    disagree with us about where the next request begins (RFC 9112, 6.3).
-    """
-
-    def next_event(self) -> Any:  # noqa: ANN401 - h11 names no common type
-        """As h11's, but raises RemoteProtocolError for such a request."""
-        event = super().next_event()
-        if isinstance(event, h11.Request):
-            names = {name for name, _ in event.headers}
-            if {b"content-length", b"transfer-encoding"} <= names:
-                raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
-        return event
-
 
 class StrictProtocol(H11Protocol):
-    """One connection; a peer gets `header_timeout` seconds to send a request's headers."""
+    """One connection, which ends when its peer is silent, too slow, or in the way of others."""
 
     def __init__(
         self,
@@ -60,32 +42,92 @@ class StrictProtocol(H11Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        header_timeout: float,
+        limits: ConnectionLimits,
+        all_connections: Connections,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         extensions = {ABORT: self._abort, HUNG_UP: self._hung_up}
         self.app = partial(_with_extensions, self.app, extensions)
-        self.conn = _StrictConnection(h11.SERVER, MAX_HEADER_BYTES)
-        self._header_timeout = header_timeout
+        self.conn = StrictConnection()
+        self._limits = limits
+        self._all = all_connections
         self._header_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A silent peer is on the clock from the start."""
         super().connection_made(transport)
-        self._start_timer()
+        transport.set_write_buffer_limits(high=0)  # whatever the network does not take is noticed
+        self._header_timer = self.loop.call_later(self._limits.header_timeout, self.make_room)
+        self._all.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """The clock stops when the headers are complete, and starts with the next request's."""
+        """The clock stops when the head is complete, and starts with the next request's."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_timer()
-        elif self._header_timer is None and self.conn.trailing_data[0]:
-            self._start_timer()
+        self._watch_head()
+
+    def on_response_complete(self) -> None:
+        """What came meanwhile may be a part of the next request."""
+        super().on_response_complete()
+        self._watch_head()
+
+    def pause_writing(self) -> None:
+        """The peer is on the clock until it has taken all that is on its way."""
+        super().pause_writing()
+        self._stall_timer = self._stall_clock()
+
+    def resume_writing(self) -> None:
+        """It has."""
+        super().resume_writing()
+        self._stop_stall_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
-        self._stop_timer()
+        """Forget the clocks."""
+        self._stop_header_clock()
+        self._stop_stall_clock()
+        self._all.closed(self)
         super().connection_lost(exc)
+
+    def make_room(self) -> None:
+        """Close: nothing is being served here."""
+        self.transport.close()
+
+    def _watch_head(self) -> None:
+        """Whether a request is being served, and whether the next one's head has begun."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._all.waits(self)
+        else:
+            self._all.serves(self)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_header_clock()
+        elif self._header_timer is None and self.conn.trailing_data[0]:
+            self._header_timer = self.loop.call_later(self._limits.header_timeout, self.make_room)
+
+    def _stop_header_clock(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _stop_stall_clock(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+
+    def _stall_clock(self) -> asyncio.TimerHandle:
+        return self.loop.call_later(
+            self._limits.stall_timeout, self._look_for_progress, self._untaken()
+        )
+
+    def _look_for_progress(self, before: int) -> None:
+        """End a connection whose peer has taken nothing since; a slow one may go on."""
+        if self._untaken() < before:
+            self._stall_timer = self._stall_clock()
+        else:
+            self.transport.abort()
+
+    def _untaken(self) -> int:
+        """Bytes that the peer has not taken: ours, and the kernel's, which come to megabytes."""
+        waiting = fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        return self.transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
         """Answer what is no HTTP with OpenAI's body, if an answer can still be sent."""
@@ -142,18 +184,6 @@ class StrictProtocol(H11Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.close()
 
-    def _start_timer(self) -> None:
-        self._header_timer = self.loop.call_later(self._header_timeout, self._too_slow)
-
-    def _stop_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _too_slow(self) -> None:
-        self._header_timer = None
-        self.transport.close()
-
 
 async def _with_extensions(
     app: AsgiApp, extensions: Mapping[str, object], scope: Scope, receive: Receive, send: Send
@@ -162,15 +192,19 @@ async def _with_extensions(
     await app({**scope, "extensions": extensions}, receive, send)
 
 
-def make_config(app: AsgiApp, *, header_timeout: float, drain_timeout: float) -> uvicorn.Config:
+def make_config(app: AsgiApp, *, limits: ConnectionLimits, drain_timeout: float) -> uvicorn.Config:
     """The configuration of uvicorn.
 
-    Forwarded headers are not read: nothing here depends on a caller's address or scheme. Its own
-    cap on connections is not used either: it counts idle ones, so that probes would fail.
+    It does not read forwarded headers, for it would believe any that a trusted peer passes on.
+    Its own cap on connections is not used either: it counts idle ones, so that probes would fail.
     """
     return uvicorn.Config(
         app,
-        http=partial(StrictProtocol, header_timeout=header_timeout),  # type: ignore[arg-type]
+        http=partial(  # type: ignore[arg-type]
+            StrictProtocol,
+            limits=limits,
+            all_connections=Connections(limits.max_connections),
+        ),
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -178,6 +212,6 @@ def make_config(app: AsgiApp, *, header_timeout: float, drain_timeout: float) ->
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=limits.idle_timeout,  # type: ignore[arg-type]  # passed to call_later
         timeout_graceful_shutdown=drain_timeout,  # type: ignore[arg-type]  # passed to wait_for
     )

@@ -27,6 +27,7 @@ from server.admission import Admission, Bounds
 from server.app import create_app
 from server.engines.base import EngineInfo, EngineStats
 from server.engines.choice import Choice
+from server.http.connections import ConnectionLimits
 from server.http.listener import Listener, listen
 from server.http.middleware import Edge
 from server.http.models import Models
@@ -301,7 +302,7 @@ def serving(bench: Bench) -> Iterator[tuple[int, Listener]]:
     sock = listen("127.0.0.1", 0)
     config = make_config(
         bench.app,
-        header_timeout=bench.settings.header_timeout,
+        limits=ConnectionLimits.of(bench.settings),
         drain_timeout=bench.settings.drain_timeout,
     )
     listener = Listener(config, on_stop=bench.readiness.drain, grace=bench.settings.drain_grace)

@@ -1,5 +1,6 @@
 """HTTP/1.1 on real sockets: framing, timeouts, refused uploads."""
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from edge_bench import (
     read_response,
     serving,
 )
+
+from server.http.framing import MAX_HEAD_BYTES, MAX_HEADERS
 
 BODY = form(FILE)
 
@@ -235,6 +238,26 @@ MALFORMED = {
     "unknown coding": head(Transfer_Encoding="gzip, chunked"),
     "space before the colon": b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
     "negative length": b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    "the same length twice": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+    b"content-length: 1\r\n\r\nx",
+    "a list of lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 1\r\n\r\nx",
+    "a length in hex": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0x1\r\n\r\nx",
+    "a coding twice": head(Transfer_Encoding="chunked")[:-2] + b"Transfer-Encoding: x\r\n\r\n",
+    "a coding in HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a coding behind a tab": head(Transfer_Encoding="\x0bchunked"),
+    "a folded line": b"GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n",
+    "a length in a folded line": b"GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n\t"
+    b"Content-Length: 5\r\n\r\n",
+    "bare line feeds": b"GET / HTTP/1.1\nHost: x\n\n",
+    "one bare line feed": b"GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+    "an end of bare line feeds": b"GET / HTTP/1.1\r\nHost: x\r\n\n",
+    "a bare carriage return": b"GET / HTTP/1.1\r\nHost: x\r\nX: a\rContent-Length: 5\r\n\r\n",
+    "a zero byte": b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    "too many headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * MAX_HEADERS + b"\r\n",
+    "too long a head at once": b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n"
+    % (b"x" * MAX_HEAD_BYTES),
+    "too long a path": b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * MAX_HEAD_BYTES),
 }
 
 
@@ -248,6 +271,57 @@ def test_what_is_no_http_is_refused_as_a_whole(port: int, request_bytes: bytes) 
         assert (400, "close") == (status, headers["connection"])
         assert b'"code": "malformed_request"' in body
         assert headers["x-request-id"].startswith("req_")
+
+
+def test_as_many_headers_as_allowed_are_read(port: int) -> None:
+    """The bounds are where they are said to be."""
+    more = b"X: y\r\n" * (MAX_HEADERS - 1)
+    space = MAX_HEAD_BYTES - len(b"GET / HTTP/1.1\r\nHost: x\r\nX: \r\n\r\n")
+    for lines in (more, b"X: %b\r\n" % (b"x" * space)):
+        with connected(port) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n")
+
+            assert 200 == read_response(client)[0]
+
+
+FLOODS = {
+    "tiny chunks": b"1\r\nx\r\n" * 20_000,
+    "extensions": (b"40;%b\r\n%b\r\n" % (b"e" * 2_000, b"x" * 64)) * 100,
+    "one long extension": b"5;" + b"e" * 100_000 + b"\r\nabcde\r\n",
+    "an extension without end": b"5;" + b"e" * 300_000,
+    "a size without end": b"0" * 300_000,
+    "a size beyond numbers": b"F" * 21 + b"\r\n",
+    "a bare line feed after a size": b"5\nabcde\r\n",
+    "a trailer without end": b"0\r\n" + b"X: y\r\n" * 50_000,
+}
+
+
+@pytest.mark.parametrize("body", FLOODS.values(), ids=FLOODS)
+def test_a_body_of_mere_framing_is_refused(port: int, bench: Bench, body: bytes) -> None:
+    """Chunks that carry hardly anything, with a good key and with a wrong one: 400, soon."""
+    for key in (KEY.key, "wrong"):
+        started = time.monotonic()
+        with connected(port) as client:
+            client.sendall(head(Transfer_Encoding="chunked", Authorization=f"Bearer {key}"))
+            with contextlib.suppress(ConnectionError):  # it need not be read to its end
+                client.sendall(body)
+            status, headers, _ = read_response(client)
+
+            assert (400, "close") == (status, headers["connection"])
+        assert time.monotonic() - started < 5
+    assert [] == bench.loader.uploads
+
+
+def test_small_chunks_with_extensions_are_read(port: int) -> None:
+    """What a client may reasonably write: 64 bytes a chunk, and an extension now and then."""
+    body = form(("file", b"\0" * 500_000))
+    pieces = [body[at : at + 64] for at in range(0, len(body), 64)]
+    with connected(port) as client:
+        client.sendall(head(Transfer_Encoding="chunked"))
+        client.sendall(b"5;name=value\r\n" + pieces[0][:5] + b"\r\n")
+        client.sendall(chunked(pieces[0][5:], *pieces[1:]))
+
+        assert 200 == read_response(client)[0]
 
 
 def test_a_smuggled_request_is_not_answered(port: int, bench: Bench) -> None:
