@@ -31,7 +31,8 @@ class StrictConnection(h11.Connection):
 
     Beside what h11 refuses: Content-Length beside Transfer-Encoding, which h11 would follow, or
     twice, even if equal; Transfer-Encoding in HTTP/1.0 (RFC 9112, 6.1 and 6.3); lines that end
-    in a bare LF or hold a bare CR (2.2); folded lines (5.2); too many headers. And, as work that
+    in a bare LF or hold a bare CR (2.2); folded lines (5.2); too many headers; versions that h11
+    takes for any digit. And, as work that
     carries nothing: a body of tiny chunks, or of chunk extensions.
     """
 
@@ -90,6 +91,8 @@ def _check_head(received: bytes) -> None:
 
 
 def _check_request(request: h11.Request) -> None:
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise h11.RemoteProtocolError("another version of HTTP")
     names = {name for name, _ in request.headers}
     if b"transfer-encoding" in names and (
         b"content-length" in names or request.http_version != b"1.1"

@@ -233,6 +233,8 @@ MALFORMED = {
     "two different lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
     b"Content-Length: 2\r\n\r\n",
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+    "HTTP/2 without its preface": b"POST / HTTP/2.0\r\nHost: x\r\n\r\n",
+    "HTTP/0.9 with headers": b"GET / HTTP/0.9\r\nHost: x\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "headers without end": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 200_000,
     "unknown coding": head(Transfer_Encoding="gzip, chunked"),
