@@ -13,6 +13,8 @@ COMMANDS = {
     "tokens": "ops.tokens:tokens",
     "weights": "ops.weights.command:weights",
     "engines": "ops.engines.command:engines",
+    "backup": "ops.backup.command:backup",
+    "restore": "ops.backup.command:restore",
     "doctor": "ops.doctor.command:doctor",
     "transcribe": "ops.transcribe.command:transcribe",
     "smoke": "ops.smoke.command:smoke",
