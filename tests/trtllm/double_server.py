@@ -7,6 +7,7 @@ DOUBLE_HEADS are the alignment heads as JSON, without them no words are placed.
 import asyncio
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 from engine_folder import CARD, open_double
@@ -14,6 +15,7 @@ from executor_double import whisper_of
 from numpy_aligner import NumpyAligner
 
 from server.__main__ import configure, leave, serve
+from server.access.callers import Callers
 from server.decoding.tokenizer import Tokenizer
 from server.engines.tensorrt_llm import verify
 from server.observe import logs
@@ -35,6 +37,6 @@ def load(_name: str) -> Transcriber:
 
 
 if __name__ == "__main__":
-    settings, keyring = configure(os.environ)
+    settings, callers = configure(os.environ)
     logs.configure(settings.log_level)
-    leave(asyncio.run(serve(settings, keyring, load)))
+    leave(asyncio.run(serve(settings, callers, load, partial(Callers.read, os.environ))))
