@@ -179,9 +179,9 @@ lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu rtx gpu dev clients container accuracy oracle; do
+    for name in tools server cpu rtx gpu dev clients container accuracy gpu-source oracle; do
         echo "requirements/$name.txt" >&2
-        if [ "$name" = gpu ]; then more='--excludes gpu.excludes'; else more=; fi
+        case "$name" in gpu*) more='--excludes gpu.excludes' ;; *) more= ;; esac
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
             --no-header --no-annotate --no-emit-index-url --excludes cpu.excludes \
             --excludes accuracy.excludes $more "$@" "$name.in" --output-file "$name.txt"

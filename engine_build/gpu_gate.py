@@ -1,6 +1,6 @@
 """The gate of a GPU's engine: the server's own way to open it, and the reference to judge it by.
 
-Knows: where the reference comes from, how the server opens an engine.
+Knows: which reference there is, how the server opens an engine.
 Must not know: how either works.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from engine_build import checkpoint
 from engine_build.build import Gate
 from engine_build.errors import GateError
-from engine_build.reference import Reference, refer
+from engine_build.reference import Reference, best, refer
 from engine_build.verify import Limits, Say
 from server.engines.base import Engine
 from server.engines.manifest import GateResult
@@ -21,7 +21,7 @@ from server.errors import EngineError
 
 
 def gpu_gate(model: str, weights: Path, reference: Path, clips: Path, say: Say) -> Gate:
-    """A gate that compares the built engine with CTranslate2 on the same weights.
+    """A gate that compares the built engine with openai-whisper or CTranslate2 on the same weights.
 
     Args:
         model: the full name.
@@ -38,7 +38,8 @@ def gpu_gate(model: str, weights: Path, reference: Path, clips: Path, say: Say) 
         _check_same(weights, reference)
 
     def judge(folder: Path) -> GateResult:
-        heard = refer(reference, clips, say)
+        heard = refer(reference, clips, say, best())
+        say("the engine, as the server opens it")
         return heard.judge(_open(model, folder, heard), Limits(), say)
 
     return judge

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -37,15 +37,22 @@ class BuiltFile:
     sha256: Sha256
 
 
+ReferenceName: TypeAlias = Literal["openai-whisper", "ctranslate2"]
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class GateResult:
-    """What the gate measured: word error rates as fractions, the largest differences found."""
+    """What the gate measured: word error rates as fractions, the largest differences found.
+
+    `reference` is what the engine was compared with, in float32 on the same weights.
+    """
 
     clips: int
     wer: float
     reference_wer: float
     max_logprob_difference: float
     max_company_difference: float
+    reference: ReferenceName = "ctranslate2"
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

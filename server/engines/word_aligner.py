@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import whisper
 from whisper.model import disable_sdpa
-from whisper.timing import dtw, median_filter
+from whisper.timing import dtw
 
 from server.decoding.tokenizer import Tokenizer
 from server.engines.manifest import Manifest
@@ -67,10 +67,7 @@ class WordAligner:
         heads = whisper._ALIGNMENT_HEADS.get(manifest.model)  # noqa: SLF001 - nowhere else
         if heads is None:
             raise EngineError(f"openai-whisper knows no alignment heads of {manifest.model}.")
-        if weights.is_dir():
-            model = _from_ctranslate2(file).to(device)
-        else:
-            model = whisper.load_model(str(weights), device=device)
+        model = whisper_model(weights, device)
         model.set_alignment_heads(heads)
         if model.device.type == "cuda":
             for module in model.modules():
@@ -97,8 +94,10 @@ class WordAligner:
             frames = max(1, request.num_frames // 2)
             weights = scores[:, :, :frames].float().softmax(-1)
             std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
-            smooth = median_filter((weights - mean) / std, MEDIAN_WIDTH)
-            rows, columns = dtw(-smooth.mean(0)[begin:-1])
+            smooth = _median_filter((weights - mean) / std)
+            # On the CPU: for a GPU openai-whisper would compile a kernel first, for which there has
+            # to be a compiler, and a folder whose files may be run.
+            rows, columns = dtw(-smooth.mean(0)[begin:-1].cpu())
         path = zip(rows.tolist(), columns.tolist(), strict=True)
         return Alignment(tuple((int(row), int(column)) for row, column in path), tuple(chosen))
 
@@ -111,14 +110,30 @@ class WordAligner:
         return hook
 
 
-def _from_ctranslate2(file: Path) -> Any:  # noqa: ANN401 - no types
-    """openai-whisper's model with CTranslate2's weights: the same numbers by other names."""
+def _median_filter(x: torch.Tensor) -> torch.Tensor:
+    """Over the last dimension; openai-whisper's `median_filter` without a kernel of its own."""
+    pad = MEDIAN_WIDTH // 2
+    if x.shape[-1] <= pad:
+        return x
+    padded = torch.nn.functional.pad(x, (pad, pad, 0, 0), mode="reflect")
+    return padded.unfold(-1, MEDIAN_WIDTH, 1).sort()[0][..., pad]
+
+
+def whisper_model(weights: Path, device: str) -> Any:  # noqa: ANN401 - no types
+    """openai-whisper's model in float32, from its own checkpoint or from CTranslate2's folder.
+
+    Raises:
+        EngineError: CTranslate2's file cannot be read.
+    """
+    if not weights.is_dir():
+        return whisper.load_model(str(weights), device=device)
+    file = weights / "model.bin"
     try:
         variables = read_variables(file)
         dims = whisper.ModelDimensions(**sizes(variables))
         tensors = state_dict(variables)
     except (ModelFileError, OSError) as error:
-        raise EngineError(f"The word aligner's weights {file} cannot be read.") from error
+        raise EngineError(f"The weights {file} cannot be read.") from error
     model = whisper.Whisper(dims)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in tensors.items()})
-    return model.eval()
+    return model.eval().to(device)

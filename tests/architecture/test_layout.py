@@ -43,7 +43,11 @@ def test_imports_keep_the_contracts() -> None:
         ("server/decoding/stray.py", "import server.http.forms", "imports run one way"),
         ("server/http/stray.py", "import prometheus_client", "Metrics know the server"),
         ("server/engines/stray.py", "import torch", "Each heavy library"),
-        ("engine_build/stray.py", "import torch", "Engines are built without PyTorch"),
+        (
+            "engine_build/stray.py",
+            "import torch",
+            "Engines are built without PyTorch",
+        ),
         ("server/stray.py", "import engine_build.plan", "Commands know the server"),
     ],
 )
