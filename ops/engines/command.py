@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from engine_build.errors import BuildError
+from engine_build.gpu_gate import gpu_gate
 from engine_build.gpus import GPUS
 from engine_build.quantize import QUANTIZATIONS, Quantization
 from engine_build.reference import CLIPS
@@ -151,7 +152,7 @@ def rollback(*, model: str, engine: EngineName | None, as_json: bool) -> None:
 
 @engines.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option("--gate", is_flag=True, help="Judge active CPU models by the reference clips again.")
+@click.option("--gate", is_flag=True, help="Judge active builds by the reference clips again.")
 @clips_option
 @as_json
 def verify(*, models: Sequence[str], gate: bool, clips: Path, as_json: bool) -> None:
@@ -177,14 +178,19 @@ def verify(*, models: Sequence[str], gate: bool, clips: Path, as_json: bool) -> 
 
 
 def _judged(builds: Builds, name: str, clips: Path) -> dict[str, object]:
-    if builds.engine != "ctranslate2":
-        return {"gate": None}
     model, settings = builds.model, read_settings()
-    order = Order(
-        model, builds.engine, _weights(model), clips,
-        look.quantization(builds, name), settings.compute_type,
-    )  # fmt: skip
-    result, reason = look.judge(builds, name, cpu_gate(order, _say))
+    if builds.engine == "tensorrt_llm":
+        if reason := look.no_gpu_gate():
+            return {"gate": None, "problem": f"it cannot be judged here: {reason}"}
+        weights = _weights(model)
+        gate = gpu_gate(model, weights, weights, clips, _say)
+    else:
+        order = Order(
+            model, builds.engine, _weights(model), clips,
+            look.quantization(builds, name), settings.compute_type,
+        )  # fmt: skip
+        gate = cpu_gate(order, _say)
+    result, reason = look.judge(builds, name, gate)
     return {"gate": asdict(result) if result else None, "problem": reason}
 
 

@@ -1,6 +1,6 @@
 """Whether builds are still what passed the gate.
 
-Knows: manifests, and the gate for CPU models.
+Knows: manifests, and what a gate needs.
 Must not know: how a build is made or activated.
 """
 
@@ -40,6 +40,17 @@ def judge(
         return gate(builds.path(name)), None
     except BuildError as error:
         return None, str(error)
+
+
+def no_gpu_gate() -> str | None:
+    """Why no engine for a GPU can be judged on this machine; None if one can."""
+    try:
+        here = choice.here()
+    except EngineError as error:
+        return str(error)
+    if "tensorrt_llm" not in here.versions:
+        return "TensorRT-LLM is not installed; the images for GPUs have it"
+    return None
 
 
 def quantization(builds: Builds, name: str) -> Quantization:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from engine_folder import CARD, PASSED, VERSIONS, make_folder, open_double
 
 from engine_build import checkpoint
+from engine_build import manifest as writing
 from engine_build.errors import BuildError, GateError
-from engine_build.gpu_gate import gpu_gate
+from ops.__main__ import main
 from ops.engines import rebuild as story
 from ops.engines.builds import Builds
 from ops.engines.rebuild import Order, rebuild
@@ -108,24 +110,63 @@ def test_without_a_card_nothing_is_begun(
     assert [] == list((tmp_path / "engines").rglob("*"))
 
 
-def test_the_gate_passes_an_engine_that_computes_as_tensorrt_llm_does(
-    order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def active(order: Order, tmp_path: Path) -> Path:
+    """The active engine of base, on whose double real weights compute."""
+    folder = tmp_path / "engines" / "tensorrt_llm" / "base" / "20261125T120000Z-l40"
+    folder.mkdir(parents=True)
+    make_folder(folder, checkpoint.read(order.weights))
+    writing.protect(folder)
+    (folder.parent / "current").symlink_to(folder.name)
+    return folder
+
+
+def verify_again(order: Order, engines: Path, status: int) -> dict[str, Any]:
+    """`ops engines verify --gate`; the only build's row."""
+    environ = {
+        "SUSSURRO_ENGINES_DIR": str(engines),
+        "SUSSURRO_WEIGHTS_DIR": str(order.weights.parent),
+    }
+    arguments = ["engines", "verify", "base", "--gate", "--clips", str(order.clips), "--json"]
+    done = CliRunner().invoke(main, arguments, env=environ)
+    assert status == done.exit_code, done.output
+    (row,) = json.loads(done.stdout)
+    found: dict[str, Any] = row
+    return found
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_an_engine_that_computes_as_tensorrt_llm_does_passes_the_gate(
+    order: Order, active: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real weights and speech: the server's engine on its double against CTranslate2 in float32."""
-    folder = tmp_path / "engine"
-    made = make_folder(folder, checkpoint.read(order.weights))
-    (folder / manifest.NAME).chmod(0o644)
-    content = json.loads((folder / manifest.NAME).read_text()) | {"gate": None}
-    (folder / manifest.NAME).write_text(json.dumps(content))
+    """Judged again by the command, with real weights and speech: the server's engine on its double.
+
+    openai-whisper is not installed here, so the reference is CTranslate2 in float32.
+    """
 
     def load(_: str, path: Path, tokenizer: Tokenizer, *, gated: bool) -> InFlightEngine:
-        found = manifest.verify(path, CARD, gated=gated)
-        assert found.gate is None
-        return open_double(path, made, tokenizer)
+        assert (active, False) == (path, gated)
+        return open_double(path, manifest.verify(path, CARD), tokenizer)
 
     monkeypatch.setattr(tensorrt_llm, "load", load)
-    judge = gpu_gate("base", order.weights, order.weights, order.clips, lambda _: None)
-    result = judge(folder)
-    assert (1, result.reference_wer) == (result.clips, result.wer)
-    assert 0 < result.max_logprob_difference < 0.005
-    assert result.max_company_difference < 0.0001
+    row = verify_again(order, tmp_path / "engines", 0)
+    assert ("tensorrt_llm", active.name, None) == (row["engine"], row["build"], row["problem"])
+    result = row["gate"]
+    assert ("ctranslate2", 1) == (result["reference"], result["clips"])
+    assert result["reference_wer"] == result["wer"]
+    assert 0 < result["max_logprob_difference"] < 0.005
+    assert result["max_company_difference"] < 0.0001
+
+
+@pytest.mark.usefixtures("active")
+def test_an_engine_is_judged_on_its_gpu_or_not_at_all(
+    order: Order, tmp_path: Path, program: Callable[[str, str], Path]
+) -> None:
+    """Without the card the command says so; it does not pass what it cannot ask."""
+    program("other", "#!/bin/sh\n")
+    row = verify_again(order, tmp_path / "engines", 1)
+    assert None is row["gate"]
+    assert (
+        "it cannot be judged here: this machine has no NVIDIA driver (no nvidia-smi)"
+        == row["problem"]
+    )
