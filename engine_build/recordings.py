@@ -58,6 +58,14 @@ def problems_of(arguments: Sequence[str]) -> list[str]:
     return problems
 
 
+def flags() -> tuple[str, ...]:
+    """Every recorded flag of trtllm-build that is not deprecated, without its dashes."""
+    recorded = _content("trtllm_build")
+    named = [flag for kind in ("path", "number", "switch") for flag in recorded[kind]["flags"]]
+    deprecated = recorded["deprecated"]["flags"]
+    return tuple(flag for flag in (*named, *recorded["choice"]) if flag not in deprecated)
+
+
 def signatures(name: str) -> tuple[Signature, ...]:
     """All forms of a class or method of the executor bindings, such as `Executor.await_responses`.
 

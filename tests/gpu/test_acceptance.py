@@ -6,6 +6,7 @@ fails beyond it. The targets are those of large-v3 on one L40: other engines are
 
 import asyncio
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Report, memory_mib
-from live_signatures import differences
+from live_signatures import differences, missing_flags
 
 from engine_build.golden import GoldenWindow
 from engine_build.verify import Heard, gate
@@ -75,6 +76,18 @@ def test_the_bindings_are_those_that_were_recorded(report: Report) -> None:
 
     found = list(differences(executor))
     report.results["signature_differences"] = found
+    assert not found
+
+
+def test_the_flags_are_those_that_were_recorded(report: Report) -> None:
+    """Of trtllm-build, by its own help."""
+    if report.on_double:
+        pytest.skip("there is no trtllm-build")
+    done = subprocess.run(
+        ["trtllm-build", "--help"], capture_output=True, text=True, check=True, timeout=300
+    )
+    found = missing_flags(done.stdout)
+    report.results["missing_flags"] = found
     assert not found
 
 

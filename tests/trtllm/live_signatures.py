@@ -1,4 +1,4 @@
-"""What the bindings that are here accept, read off their docstrings, beside what was recorded.
+"""What the TensorRT-LLM that is here accepts, read off its own words, beside what was recorded.
 
 nanobind opens the docstring of a method with one line for each of its forms, such as
 `cancel_request(self, id: Optional[int] = None) -> None`.
@@ -13,6 +13,12 @@ from engine_build import recordings
 
 ATTRIBUTES = ("Request", "Response", "Result", "IterationStats", "KvCacheStats")
 ENUMS = ("ModelType", "BatchingType", "CapacitySchedulerPolicy", "FinishReason")
+
+
+def missing_flags(told: str) -> list[str]:
+    """Recorded flags that the help of trtllm-build, `told`, does not name."""
+    known = set(re.findall(r"--([a-z_]+)", told))
+    return [flag for flag in recordings.flags() if flag not in known]
 
 
 def forms(docstring: str, name: str) -> list[list[str]]:

@@ -4,9 +4,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from live_signatures import ATTRIBUTES, ENUMS, differences, forms, recorded
+from live_signatures import ATTRIBUTES, ENUMS, differences, forms, missing_flags, recorded
 
 from engine_build import recordings
+from engine_build.compile import flags
+from engine_build.dims import SIZES
+from engine_build.gpus import GPUS
+from engine_build.plan import make_plan
 
 AWAIT = """
 await_responses(self, timeout: Optional[datetime.timedelta | float] = None) -> list[Response]
@@ -75,3 +79,15 @@ def test_each_difference_is_told(change: Any, said: str) -> None:
     module = live()
     change(module)
     assert any(line.startswith(said) for line in differences(module))
+
+
+def test_a_flag_that_is_not_in_the_help_is_told() -> None:
+    """All recorded ones are looked for; those that our builds pass are among them."""
+    told = "usage: trtllm-build [-h]\n" + "\n".join(f"  --{f} VALUE" for f in recordings.flags())
+    assert [] == missing_flags(told)
+    assert ["max_encoder_input_len"] == missing_flags(
+        told.replace("--max_encoder_input_len", "--x")
+    )
+    plan = make_plan("large-v3", GPUS["l40"], SIZES["large-v3"])
+    used = {word[2:] for part in flags(plan).values() for word in part if word.startswith("--")}
+    assert used <= set(recordings.flags())
