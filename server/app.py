@@ -15,6 +15,7 @@ from server.cues import CueLimits
 from server.http import problems
 from server.http.bodies import Bodies
 from server.http.body import BodyLimits
+from server.http.client_address import ClientAddress
 from server.http.cors import Cors
 from server.http.docs_page import DocsPage
 from server.http.exchange import RouteName
@@ -101,6 +102,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
         access.gate,
         limits,
         Cors(settings.cors_origins),
+        ClientAddress(settings.trusted_proxies),
         new_id=new_id,
         clock=clock,
         on_done=metrics.request_done,

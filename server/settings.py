@@ -7,10 +7,12 @@ environment in `server`; an unknown `SUSSURRO_*` name is a mistake and stops the
 
 import tempfile
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -47,12 +49,21 @@ def _split(value: object) -> object:
     )
 
 
+def _not_everybody(networks: tuple[IPv4Network | IPv6Network, ...]) -> object:
+    """Whoever trusts all addresses lets every caller choose its own."""
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError("a network of all addresses cannot be trusted")
+    return networks
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 Languages = Annotated[tuple[Language, ...], BeforeValidator(_split)]
 Numbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_split)]
 Origin = Annotated[str, StringConstraints(pattern=r"^\*$|^https?://[^/\s,*]+$")]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split)]
+Network = IPv4Network | IPv6Network
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_split), AfterValidator(_not_everybody)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -257,6 +268,12 @@ class Settings:
         (),
         description="Origins of the web pages whose scripts may call, comma-separated, such as "
         "`https://app.example.com`; `*` for all of them, empty for none.",
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="Networks of the proxies in front, such as `10.0.1.0/24`, comma-separated. "
+        "From them, and from nobody else, `X-Forwarded-For` is believed: the nearest address that "
+        "is not in these networks is who bad keys are counted by, and what the log names.",
     )
     header_timeout: Seconds = Field(
         10.0,

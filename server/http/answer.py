@@ -14,6 +14,7 @@ from server.http.early import Early
 from server.http.language import preferred
 from server.http.parts import Message, Scope, Send
 from server.http.problems import render
+from server.http.security_headers import missing_from
 from server.observe.logs import RequestRecord
 
 ABORT = "sussurro.abort"
@@ -22,7 +23,7 @@ ABORT = "sussurro.abort"
 OPENAI_VERSION = "2020-10-01"
 """The version of OpenAI's API; there has been no other one."""
 
-UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+UNBUFFERED = ((b"x-accel-buffering", b"no"),)
 """For an answer that comes in pieces: no proxy may keep them back."""
 
 
@@ -140,6 +141,7 @@ class Answer:
             (b"openai-version", OPENAI_VERSION.encode()),
             (b"openai-processing-ms", b"%d" % round(self._elapsed() * 1000)),
         ]
+        headers += missing_from(headers)
         if not await self._body.discard():
             headers.append((b"connection", b"close"))
         self._record.status = status

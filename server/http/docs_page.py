@@ -25,8 +25,6 @@ SECURITY = {
     "frame-ancestors 'none'; style-src 'sha256-"
     + base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     + "'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
 }
 
 CURL = (
@@ -58,7 +56,7 @@ def page(description: Mapping[str, Any]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(info['title'])} API</title><style>{STYLE}</style>"
-        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>"
+        f"<h1>{escape(info['title'])}</h1>"
         f"<p>{_prose(info['description'])}</p>"
         "<p>The key goes into <code>Authorization: Bearer wsk_…</code>, or into Azure's "
         "<code>api-key</code>. With <code>BASE</code> for this server's address:</p>"

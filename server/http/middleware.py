@@ -20,6 +20,7 @@ from server.errors import Draining, InternalError, NotFound, ServerError, TooMan
 from server.http import metrics
 from server.http.answer import Answer
 from server.http.body import BodyLimits, RequestBody
+from server.http.client_address import ClientAddress
 from server.http.cors import Cors
 from server.http.exchange import Exchange
 from server.http.parts import AsgiApp, Receive, Scope, Send
@@ -62,6 +63,7 @@ class Edge:
         gate: Gate,
         limits: BodyLimits,
         cors: Cors,
+        addresses: ClientAddress,
         *,
         new_id: Callable[[], str],
         clock: Callable[[], float],
@@ -70,6 +72,7 @@ class Edge:
         """`on_done` is told each request's record once its line is written."""
         self._app = app
         self._cors = cors
+        self._addresses = addresses
         self._gate = gate
         self._limits = limits
         self._new_id = new_id
@@ -127,7 +130,12 @@ class Edge:
 
     async def _let_in(self, scope: Scope, headers: dict[bytes, bytes], exchange: Exchange) -> None:
         """Who calls, and whether that is one request too many; the answer says what is left."""
-        caller = await self._gate.identify(_credential(headers), _address(scope))
+        address = self._addresses.of(_peer(scope), scope["headers"])
+        try:
+            caller = await self._gate.identify(_credential(headers), address)
+        except ServerError:
+            exchange.record.came_from(address)
+            raise
         exchange.principal, exchange.record.key_id = caller, caller.key_id
         count = await self._gate.admit(caller)
         if count is not None:
@@ -181,8 +189,8 @@ def _needs_key(scope: Scope) -> bool:
     return False
 
 
-def _address(scope: Scope) -> str:
-    """Where the request comes from; a Unix socket has no address."""
+def _peer(scope: Scope) -> str:
+    """Who is connected; a Unix socket has no address."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 

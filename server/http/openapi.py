@@ -11,7 +11,6 @@ from typing import Any
 
 import falcon.asgi
 
-from server import __version__
 from server.errors import (
     AudioTooLong,
     BadAudio,
@@ -108,6 +107,9 @@ ALLOWANCE: dict[str, Schema] = {
 }
 """What an answer to a key or a token may have besides."""
 
+API_VERSION = "1"
+"""The path's; the server's own is not for everybody."""
+
 DESCRIPTION = (
     "A speech-to-text server that answers OpenAI's audio API. Each path is also there without "
     "`/v1`, with doubled slashes, with a trailing one, and under Azure's "
@@ -123,7 +125,7 @@ def describe() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Sussurro",
-            "version": __version__,
+            "version": API_VERSION,
             "description": DESCRIPTION,
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },

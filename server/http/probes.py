@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import falcon.asgi
 
-from server import __version__, texts
+from server import texts
 from server.engines.choice import Choice
 from server.errors import Draining, NotReady
 from server.http.models import Models
@@ -86,8 +86,8 @@ class Root:
     """GET /: what this is, for a person with a browser or curl."""
 
     async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Name, version and routes."""
-        resp.media = {"status": "ok", "name": "sussurro", "version": __version__, "links": LINKS}
+        """Name and routes; which version it is, the log and the metrics tell."""
+        resp.media = {"status": "ok", "name": "sussurro", "links": LINKS}
 
     on_head = on_get
 

@@ -30,6 +30,7 @@ from server.http.connections import ConnectionLimits, Connections
 from server.http.framing import StrictConnection
 from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.http.problems import render
+from server.http.security_headers import HEADERS
 
 
 class StrictProtocol(H11Protocol):
@@ -148,7 +149,10 @@ class StrictProtocol(H11Protocol):
             "openai-processing-ms": "0",
         }
         for event in (
-            h11.Response(status_code=problem.status, headers=list(headers.items())),
+            h11.Response(
+                status_code=problem.status,
+                headers=[*((k.encode(), v.encode()) for k, v in headers.items()), *HEADERS],
+            ),
             h11.Data(data=problem.body),
             h11.EndOfMessage(),
         ):

@@ -140,7 +140,6 @@ COMPONENTS: dict[str, Schema] = {
     "Server": of_object(
         status={"const": "ok"},
         name={"const": "sussurro"},
-        version=STRING,
         links={"type": "object", "additionalProperties": STRING},
     ),
 }

@@ -5,6 +5,8 @@ Must not know: HTTP, keys, transcripts. Whatever a caller sends (prompt, file na
 must not get here: faults are written as types and code locations, never with their messages.
 """
 
+import contextlib
+import ipaddress
 import logging
 import sys
 import traceback
@@ -33,6 +35,7 @@ class RequestRecord:
     request_id: str
     method: str
     key_id: str | None = None
+    client_address: str | None = None
     route: str | None = None
     status: int | None = None
     error: str | None = None
@@ -64,6 +67,15 @@ class RequestRecord:
     def refused(self, code: str | None, reason: str | None) -> None:
         """The answer is an error; both are codes of ours, never a caller's words."""
         self.error, self.reason = code, reason
+
+    def came_from(self, address: str) -> None:
+        """Where a caller without a good key is; others are known by their key.
+
+        Not a loopback address: it says nothing, and some shippers drop every line with one.
+        """
+        with contextlib.suppress(ValueError):
+            if not ipaddress.ip_address(address).is_loopback:
+                self.client_address = address
 
     def write(self, total_s: float) -> None:
         """Write the line; what never happened is left out."""

@@ -83,7 +83,7 @@ def test_deltas_then_the_whole(port: int, bench: Bench, response_format: str) ->
     answer = ask(port, form(FILE, ("stream", "true"), ("response_format", response_format)))
 
     assert 200 == answer.status_code
-    assert ("text/event-stream", "no-cache", "no") == tuple(
+    assert ("text/event-stream", "no-store", "no") == tuple(
         answer.headers[name] for name in ("content-type", "cache-control", "x-accel-buffering")
     )
     *deltas, done = events(answer.text)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from edge_bench import FILE, Bench, build, connected, eventually, form, head, read_response, serving
 
+from server.http.client_address import ClientAddress
 from server.http.cors import Cors
 from server.http.middleware import Edge
 from server.http.parts import Receive, Scope, Send
@@ -111,7 +112,8 @@ def test_work_after_the_answer_is_done(bench: Bench) -> None:
             pass
 
         gate, limits = bench.app._gate, bench.app._limits
-        edge = Edge(app, gate, limits, Cors(()), new_id=str, clock=time.monotonic, on_done=print)
+        addresses, clock = ClientAddress(()), time.monotonic
+        edge = Edge(app, gate, limits, Cors(()), addresses, new_id=str, clock=clock, on_done=print)
         await edge({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
 
     asyncio.run(scenario())

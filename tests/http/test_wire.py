@@ -273,6 +273,11 @@ def test_what_is_no_http_is_refused_as_a_whole(port: int, request_bytes: bytes) 
         assert (400, "close") == (status, headers["connection"])
         assert b'"code": "malformed_request"' in body
         assert headers["x-request-id"].startswith("req_")
+        assert ("no-store", "nosniff") == (
+            headers["cache-control"],
+            headers["x-content-type-options"],
+        )
+        assert "server" not in headers
 
 
 def test_as_many_headers_as_allowed_are_read(port: int) -> None:
