@@ -34,7 +34,8 @@ class Job:
     `encoded` keeps what language detection has computed: by window, the view of it and its
     encoding. `heard` are seconds of speech by language. Features are computed `one_by_one`: they
     take milliseconds, and so the engine gets the beginning of the recording first. What starts
-    before sample `urgent_until` is read along while the rest is still to be done.
+    before sample `urgent_until` is read along while the rest is still to be done. `beside` is how
+    many of its windows are decoded side by side.
     """
 
     audio: Audio
@@ -44,6 +45,7 @@ class Job:
     on_progress: OnProgress
     language: str = ""
     urgent_until: int = 0
+    beside: int = 1
     stats: TranscriptionStats = field(default_factory=TranscriptionStats)
     dropped: list[Dropped] = field(default_factory=list)
     encoded: dict[tuple[int, int], tuple[Window, Encoded | None]] = field(default_factory=dict)

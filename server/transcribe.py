@@ -119,6 +119,7 @@ class Transcriber:
         job = Job(audio, level, options, turn, on_progress)
         spans = [span for span in spans if not job.is_silent(span.start, span.end)]
         job.language = options.language or await self._detect_language(job, spans)
+        job.beside = len(spans)
         if on_segments and spans:
             job.urgent_until = spans[0].end
 

@@ -162,7 +162,8 @@ class GenerationRequest:
     Exactly one of `features` and `encoded` is needed; with both, `encoded` wins.
     `prompt` ends with the task tokens (`<|startoftranscript|>`, language, task, …).
     `deadline` is a `time.monotonic()` instant. Somebody reads along where it is `urgent`: an engine
-    that decodes windows in batches does not let it wait for others.
+    that decodes windows in batches does not let it wait for others. `beside` is how many windows
+    of its recording are decoded side by side, this one included: they come one after the other.
     """
 
     request_id: int
@@ -172,6 +173,7 @@ class GenerationRequest:
     encoded: Encoded | None = None
     deadline: float | None = None
     urgent: bool = False
+    beside: int = 1
 
 
 @dataclass(frozen=True, slots=True)

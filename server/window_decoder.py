@@ -181,6 +181,7 @@ class WindowDecoder:
             encoded=encoded,
             deadline=job.turn.deadline,
             urgent=window.start < job.urgent_until,
+            beside=job.beside,
         )
         attempt = await self._generate(job, request, window, language)
         if needs_fallback(attempt, job.options):

@@ -43,20 +43,26 @@ def timed(ask: Ask, clip: Clip, due: float) -> Sample:
     return Sample(clip.name, clip.seconds, time.perf_counter() - due, text, problem)
 
 
-def closed_loop(
-    ask: Ask, clips: Sequence[Clip], *, clients: int, count: int, seconds: float
+def closed_loop(  # noqa: PLR0913 - bounds, by name
+    ask: Ask,
+    clips: Sequence[Clip],
+    *,
+    clients: int,
+    count: int,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[Sample]:
     """`clients` send the clips in turn, each the next one when it has its answer.
 
     Ends after `count` requests, or when `seconds` have passed; what runs then is waited for.
     """
-    end = time.perf_counter() + seconds
+    end = clock() + seconds
     turns = iter(itertools.islice(itertools.cycle(clips), count))
     lock = threading.Lock()
     samples: list[Sample] = []
 
     def client() -> None:
-        while time.perf_counter() < end:
+        while clock() < end:
             with lock:
                 clip = next(turns, None)
             if clip is None:

@@ -94,7 +94,11 @@ def shorten_at_sentence_ends(timings: Sequence[Timing], max_duration: float) -> 
 
 
 def merge_punctuation(timings: Sequence[Timing]) -> list[Timing]:
-    """Glue punctuation to its word; the word keeps its own times."""
+    """Glue punctuation to its word; the word keeps its own times.
+
+    Whisper has a token without text. It goes to a neighbour, too, or words would lose count of
+    their tokens.
+    """
     merged: list[Timing] = []
     for each in reversed(timings):
         # A space alone opens a word too: every string holds the empty one.
@@ -108,13 +112,17 @@ def merge_punctuation(timings: Sequence[Timing]) -> list[Timing]:
     merged.reverse()
     joined: list[Timing] = []
     for each in merged:
-        closes = bool(each.word) and each.word in APPENDED
-        if closes and joined and not joined[-1].word.endswith(" "):
+        closes = joined and each.word in APPENDED and not joined[-1].word.endswith(" ")
+        if joined and (closes or not each.word):
             joined[-1].word += each.word
             joined[-1].n_tokens += each.n_tokens
             joined[-1].token_probs += each.token_probs
         else:
             joined.append(each)
+    if len(joined) > 1 and not joined[0].word:
+        first = joined.pop(0)
+        joined[0].n_tokens += first.n_tokens
+        joined[0].token_probs = first.token_probs + joined[0].token_probs
     return joined
 
 

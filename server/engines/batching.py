@@ -34,7 +34,8 @@ WATCH_SECONDS = 0.5
 class Job:
     """One unit of work; jobs with equal `key` may run in one batch; `small` ones are soon done.
 
-    `linger` is how many seconds a job may wait for others like it while a worker is idle.
+    `linger` is how many seconds a job may wait for others like it while a worker is idle. Where
+    only its request has such jobs, `share` of them are a batch.
     """
 
     request_id: int
@@ -43,6 +44,7 @@ class Job:
     deadline: float | None = None
     small: bool = False
     linger: float = 0.0
+    share: int | None = None
     future: Future[Any] = field(default_factory=Future)
     enqueued_at: float = field(default_factory=time.monotonic)
 
@@ -202,9 +204,16 @@ class BatchQueue:
         for first in mine:
             alike = [job for job in mine if job.key == first.key]
             idle = self._idle[spare]
-            if first.enqueued_at + first.linger <= now or len(alike) >= idle * self._max_batch_size:
-                return alike[: min(-(-len(alike) // idle), self._max_batch_size)]
+            most = self._most(first, alike)
+            if first.enqueued_at + first.linger <= now or len(alike) >= idle * most:
+                return alike[: min(-(-len(alike) // idle), most)]
         return []
+
+    def _most(self, first: Job, alike: Sequence[Job]) -> int:
+        """Jobs of a batch at most: fewer than the bound while one request has the queue alone."""
+        if first.share and all(job.request_id == first.request_id for job in alike):
+            return min(first.share, self._max_batch_size)
+        return self._max_batch_size
 
     def _patience(self, spare: bool) -> float | None:
         """Seconds until a job will have lingered long enough; None if none lingers."""

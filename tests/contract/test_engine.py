@@ -77,6 +77,15 @@ def test_a_batch_gives_what_its_windows_give_alone(loaded: Loaded) -> None:
         assert abs(expected.sum_logprob - found.sum_logprob) < 0.05 * len(found.tokens) + 0.05
 
 
+def test_the_windows_of_a_recording_are_shared_out(loaded: Loaded) -> None:
+    """Of five, two workers take three and two, though one batch could hold four."""
+    engine, _ = loaded
+    requests = [_request(loaded, beside=5) for _ in range(5)]
+    futures = [engine.generate(request) for request in requests]
+    sizes = sorted(future.result(60).batch_size for future in futures)
+    assert [2, 2, 3, 3, 3] == sizes or not engine.info.name.startswith("ctranslate2")
+
+
 def test_an_urgent_window_shares_no_batch(loaded: Loaded) -> None:
     """It does not wait until others like it are done, too. In flight none waits for another."""
     engine, _ = loaded

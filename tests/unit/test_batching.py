@@ -110,6 +110,20 @@ def test_a_full_batch_and_other_jobs_do_not_linger() -> None:
     queue.close(1)
 
 
+def test_a_request_alone_is_shared_out() -> None:
+    """Its jobs go to the workers in batches of its share, full ones where others wait as well."""
+    for requests, batches in (((7, 7, 7, 7), [[7, 7], [7, 7]]), ((1, 2, 2, 3), [[1, 2, 2, 3]])):
+        run = Recorder()
+        queue = _queue(run)
+        held = _occupy(queue, run)
+        futures = [queue.submit(Job(index, "a", None, linger=60, share=2)) for index in requests]
+        run.go.set()
+        assert [0] == [held.future.result(5)]
+        assert [10 * index for index in requests] == [future.result(5) for future in futures]
+        assert batches == run.batches[1:]
+        queue.close(1)
+
+
 def test_a_failure_ends_every_job_of_its_batch() -> None:
     """As an EngineError that keeps the cause for the log; the worker goes on."""
 

@@ -54,6 +54,21 @@ def test_punctuation_goes_to_its_word() -> None:
     assert 6 == sum(word.n_tokens for word in merged)
 
 
+@given(st.lists(st.sampled_from(["", " ela", " disse", ",", ".", " “", " ", "sim"]), max_size=8))
+def test_no_token_is_lost_to_a_word_without_text(texts: list[str]) -> None:
+    """Whisper has a token without text: its neighbours keep it, and no other word moves along."""
+    words = [
+        replace(_word(text, index, index + 1), token_probs=(index / 10,))
+        for index, text in enumerate(texts)
+    ]
+    tidied, _ = tidy(words, 0.0)
+    assert "".join(texts) == "".join(word.word for word in tidied)
+    assert all(word.word and word.n_tokens == len(word.token_probs) for word in tidied)
+    if any(texts):
+        kept = [prob for word in tidied for prob in word.token_probs]
+        assert [index / 10 for index in range(len(texts))] == kept
+
+
 def test_a_space_alone_is_no_word() -> None:
     """In Chinese, Japanese or Thai it is cut off like a character; it opens the next word."""
     words = [_word("你好", 0.0, 0.5), _word(" ", 0.5, 0.6), _word("世界", 0.6, 1.0)]
