@@ -15,6 +15,7 @@ import click
 from ops.doctor.gpu import gpu
 from ops.doctor.machine import machine
 from ops.doctor.models import models
+from ops.doctor.state import state
 from ops.finding import Finding, failed, tell
 from server.settings import Settings, SettingsError
 
@@ -36,5 +37,6 @@ def examine() -> Iterator[Finding]:
         return
     yield Finding("settings", "ok", "all are known, and have good values")
     yield from machine(settings)
+    yield from state(settings)
     yield from models(settings)
     yield from gpu(settings)

@@ -1,17 +1,27 @@
 """`ops doctor`: each thing that can be wrong is found, and it is said what to do."""
 
 import json
+import re
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from redis_server import RedisServer
 
 from ops.__main__ import main
 from ops.doctor import models
+from ops.doctor import state as doctor_state
+from ops.doctor.state import state
+from ops.finding import Finding
 from server.access.keys import new_key
+from server.access.usage import SCHEMA
+from server.settings import Settings
 
 
 class Machine:
@@ -137,11 +147,63 @@ def test_a_gpu_is_looked_at_from_all_sides(machine: Machine) -> None:
     assert "ok" == found["memory of gpu 0"]["state"]
 
 
+def kept(**settings: str) -> dict[str, Finding]:
+    """What is said of the clock, of usage and of Redis."""
+    return {finding.check: finding for finding in state(Settings.from_env(settings))}
+
+
+def test_where_usage_is_kept(tmp_path: Path) -> None:
+    """Nowhere is a note; a place that cannot be written, or that is damaged, a failure."""
+    assert "note" == kept()["usage"].state
+    file = tmp_path / "usage.sqlite3"
+    assert "will be made" in kept(SUSSURRO_USAGE_DB=str(file))["usage"].found
+    assert not file.exists()
+    with closing(sqlite3.connect(file)) as made:
+        made.execute(SCHEMA)
+    assert "ok" == kept(SUSSURRO_USAGE_DB=str(file))["usage"].state
+    file.write_bytes(b"SQLite format 3\0" + bytes(4080))
+    for path in (str(file), "/nowhere/usage", str(tmp_path)):
+        found = kept(SUSSURRO_USAGE_DB=path)["usage"]
+        assert "failed" == found.state, found
+
+
+def test_redis_is_asked(redis: RedisServer) -> None:
+    """A real one tells its version; one that is gone is a note. No password is repeated."""
+    found = kept(SUSSURRO_REDIS_URL=redis.url)["redis"]
+    assert re.fullmatch(r"version \d+\.\d+\.\d+, answers in \d+\.\d ms", found.found)
+    redis.kill()
+    url = redis.url.replace("//", "//:hunter2@") if "://" in redis.url else redis.url
+    found = kept(SUSSURRO_REDIS_URL=url)["redis"]
+    assert ("note", False) == (found.state, "hunter2" in str(found))
+    found = kept(SUSSURRO_REDIS_URL="http://hunter2@x")["redis"]
+    assert ("failed", False) == (found.state, "hunter2" in str(found))
+
+
+def test_servers_without_redis() -> None:
+    """One needs none; of two it is said what that means."""
+    assert "ok" == kept()["redis"].state
+    assert "admits its share" in kept(SUSSURRO_REPLICAS="2")["redis"].found
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "word"),
+    [(0, "ok", "synchronised"), (5, "note", "not synchronised"), (-1, "ok", "not told")],
+)
+def test_the_clock(monkeypatch: pytest.MonkeyPatch, status: int, expected: str, word: str) -> None:
+    """What the kernel says of it, if it says anything."""
+    kernel = SimpleNamespace(adjtimex=lambda _: status)
+    monkeypatch.setattr(doctor_state.ctypes, "CDLL", lambda _: kernel)
+    found = kept()["clock"]
+
+    assert (expected, True) == (found.state, word in found.found)
+
+
 @pytest.mark.model
 def test_a_machine_on_which_all_is_well(machine: Machine, weights_dir: Path) -> None:
     """Exit code 0; a GPU that lies idle is a note, with the command that uses it."""
     settings = {"SUSSURRO_WEIGHTS_DIR": str(weights_dir)}
     found = machine.examine(0, **settings)
+    assert {"clock", "usage", "redis"} < found.keys()
     assert "ctranslate2, build weights: no GPU" == found["engine of base"]["found"]
     assert "ok" == found["weights of base"]["state"]
     machine.card("NVIDIA L40, 8.9, 580.82.07, 46068")
