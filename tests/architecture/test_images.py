@@ -163,6 +163,47 @@ def test_gpu_services_reserve_their_card(compose: Compose) -> None:
     } == ids
 
 
+def test_servers_read_what_one_shot_services_build(compose: Compose) -> None:
+    """Weights and engines for both processors, read-only; what a server writes is one volume."""
+    expected = ["weights:/weights:ro", "engines:/engines:ro", "state:/state"]
+    for name in ("server", "server-gpu", "server-gpu-2"):
+        assert expected == compose["services"][name]["volumes"]
+    for name in ("weights", "engine-build"):
+        assert ["weights:/weights", "engines:/engines"] == compose["services"][name]["volumes"]
+    dockerfile = (ROOT / "Dockerfile.runtime").read_text(encoding="utf-8")
+    for stage in (each for name, each in final_stages(dockerfile).items() if name):
+        assert "SUSSURRO_ENGINES_DIR=/engines" in stage
+        for folder in ("weights", "engines", "state"):
+            assert f"--chown=10001:10001 /empty /{folder}\n" in stage
+
+
+def test_two_servers_count_together_and_redis_forgets_nothing(compose: Compose) -> None:
+    """The overlay names their number and their Redis, and starts it; it writes down its counts."""
+    overlay = yaml.safe_load((ROOT / "compose.replicas.yaml").read_text(encoding="utf-8"))
+    servers = ("server", "server-gpu", "server-gpu-2")
+    for name in servers:
+        settings = overlay["services"][name]["environment"]
+        assert {"SUSSURRO_REPLICAS", "SUSSURRO_REDIS_URL"} == set(settings)
+    profiles = {each for name in servers for each in compose["services"][name]["profiles"]}
+    assert profiles == set(overlay["services"]["redis"]["profiles"])
+    redis = compose["services"]["redis"]
+    assert ["redis:/data"] == redis["volumes"]
+    command = redis["command"]
+    assert "yes" == command[command.index("--appendonly") + 1]
+
+
+@pytest.mark.parametrize("page", ["deploy-debian.md", "deploy-debian.pt-BR.md"])
+def test_what_can_be_set_in_compose_files_is_documented(page: str) -> None:
+    """Every variable of every compose file, in both languages."""
+    files = "".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("compose*.yaml")))
+    variables = set(re.findall(r"\$\{(\w+)", files))
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert {"DOMAIN", "SUSSURRO_USAGE_DB"} <= variables
+    assert set() == {
+        name for name in variables if f"`{name}`" not in text and f"{name}=" not in text
+    }
+
+
 def test_the_seccomp_profile_is_an_allow_list() -> None:
     """What it does not name fails; what breaks out of containers is not named."""
     profile = json.loads((ROOT / "ops/container/seccomp.json").read_text(encoding="utf-8"))

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 from outside_world import OutsideWorld
-from private_engine import Engine, build, build_gpu_base, import_base, import_folder
+from private_engine import (
+    REDIS,
+    Engine,
+    build,
+    build_gpu_base,
+    build_redis,
+    import_base,
+    import_folder,
+)
 from stack import (
     BUILD_IMAGE,
     COMPOSE,
@@ -63,6 +71,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         done = build(engine, ROOT, "--target=cpu", f"--tag={IMAGE}")
         seconds = time.monotonic() - started
         assert done.returncode == 0, done.stderr[-3_000:]
+        build_redis(engine, tmp_path_factory.mktemp("redis"))
         _versions(engine)
         MEASURED["build, packages from the registry included unless cached"] = f"{seconds:.0f} s"
         yield Built(engine, _build_wrongly(engine, tmp_path_factory.mktemp("wrong")))
@@ -133,6 +142,7 @@ def stack(
         stack.environ["SUSSURRO_API_KEYS"],
         DOMAIN=HOST,
         TRAEFIK_IMAGE=PROXY,
+        REDIS_IMAGE=REDIS,
         DOCKER_SOCKET=str(engine.socket),
         PUBLISH_TLS="127.0.0.1:8443",
     )

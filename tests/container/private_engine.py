@@ -159,3 +159,18 @@ def build(
         *("--file", str(context / dockerfile), *flags, str(context)),
         check=False,
     )
+
+
+REDIS = "sussurro-test-redis:bookworm"
+REDIS_DOCKERFILE = f"""FROM {BASE}
+RUN apt-get update && apt-get install --yes --no-install-recommends redis-server \\
+    && mkdir /data && chown 999:999 /data
+"""
+
+
+def build_redis(engine: Engine, folder: Path) -> None:
+    """Debian's Redis, with a folder that belongs to the user of the official image."""
+    if engine.docker("image", "inspect", REDIS, check=False).returncode == 0:
+        return
+    (folder / "Dockerfile").write_text(REDIS_DOCKERFILE)
+    engine.docker("build", "--network=host", f"--tag={REDIS}", str(folder))

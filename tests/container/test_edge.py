@@ -25,6 +25,8 @@ from stack import (
 )
 from test_hardened import REACH
 
+from server.access.keys import new_key
+
 REQUESTS = 300
 CALLERS = 4
 SHORT_CLIP = ROOT / "tests" / "audio" / "en-river.ogg"
@@ -32,9 +34,14 @@ SLOW_SECONDS = 66.0
 """Longer than Traefik's own limit for reading a request, 60 s."""
 
 
+LIMIT = 6
+LIMITED = new_key("limited", limits=[f"requests_per_minute={LIMIT}"])
+
+
 @pytest.fixture(scope="module")
 def servers(stack: Stack) -> Iterator[list[str]]:
-    """Two servers and the proxy, with Coolify's labels beside our own."""
+    """Two servers, Redis and the proxy, with Coolify's labels beside our own."""
+    stack.configure(f"{KEY.record} {LIMITED.record}")
     with stack.up("compose.yaml", "compose.replicas.yaml", "coolify.yaml"):
         names = stack.servers()
         assert 2 == len(names)
@@ -49,6 +56,31 @@ def test_speech_goes_through_tls(servers: list[str], tls: ssl.SSLContext, host: 
         response = transcribe(client)
     assert 200 == response.status_code, response.text
     assert "speech into text" in response.json()["text"]
+
+
+def test_a_limit_is_one_for_both_servers(
+    stack: Stack, servers: list[str], tls: ssl.SSLContext
+) -> None:
+    """Exactly so many requests pass, wherever the proxy sends them; Redis keeps what it counted."""
+    headers = {"Authorization": f"Bearer {LIMITED.key}"}
+    with through(tls, HOST) as client:
+        codes = Counter(
+            client.get("/v1/models", headers=headers).status_code for _ in range(3 * LIMIT)
+        )
+    assert {200: LIMIT, 429: 2 * LIMIT} == codes
+    asked = [
+        {line["status"] for line in stack.logs(name) if line.get("key_id") == "limited"}
+        for name in servers
+    ]
+    assert [{200, 429}] * 2 == asked
+
+    (redis,) = stack.compose("ps", "--format", "{{.Name}}", "redis").split()
+    counts = ("exec", redis, "redis-cli", "--raw", "keys", "*")
+    before = stack.engine.docker(*counts).stdout.split()
+    assert [] != [key for key in before if "limited" in key]
+    stack.engine.docker("restart", "--time=10", redis)
+    stack.wait_until_healthy(redis)
+    assert set(before) == set(stack.engine.docker(*counts).stdout.split())
 
 
 def test_an_unknown_name_reaches_no_server(servers: list[str], tls: ssl.SSLContext) -> None:

@@ -149,10 +149,11 @@ def test_no_process_has_any_privilege(stack: Stack, server: str) -> None:
         assert ("1", "2") == (process["NoNewPrivs"], process["Seccomp"])
 
 
-def test_nothing_can_be_written_but_memory(stack: Stack, server: str) -> None:
-    """Each folder was tried; what can be written ends with the container."""
+def test_nothing_can_be_written_but_memory_and_the_volume(stack: Stack, server: str) -> None:
+    """Each folder was tried; what can be written ends with the container, the usage file aside."""
     found = dict(eval(stack.python(server, WRITABLE)))
-    assert {"/tmp", "/spool", "/dev/shm"} <= set(found)
+    assert {"/tmp", "/spool", "/dev/shm", "/state"} <= set(found)
+    del found["/state"]
     assert {"tmpfs"} == set(found.values()) - {"mqueue"}
 
 
@@ -226,6 +227,38 @@ def test_a_stop_lets_a_running_request_end(stack: Stack, server: str) -> None:
     assert "draining" in [line["event"] for line in stack.logs(server)]
     stack.engine.docker("start", server)
     stack.wait_until_healthy(server)
+
+
+def test_a_build_for_the_cpu_takes_effect(stack: Stack, server: str) -> None:
+    """Made by the one-shot service, served after a restart, and gone again by one command."""
+
+    def served() -> str:
+        stack.engine.docker("restart", "--time=50", server)
+        stack.wait_until_healthy(server)
+        engine = httpx.get(f"{URL}/readyz").json()["engines"]["base"]
+        assert "ctranslate2" == engine["engine"]
+        return str(engine["build"])
+
+    one_shot = ("run", "--rm", "--no-deps", "weights", "python", "-m", "ops", "engines")
+    started = time.monotonic()
+    built = json.loads(stack.compose(*one_shot, "rebuild", "base", "--json"))
+    MEASURED["a rebuild in int8, gate included"] = f"{time.monotonic() - started:.0f} s"
+    assert built["activated"]
+    assert built["build"] == served()
+    stack.compose(*one_shot, "rollback", "base")
+    assert "weights" == served()
+
+
+def test_usage_outlives_the_container(stack: Stack, server: str) -> None:
+    """It is made anew, and what was counted is still there."""
+    with httpx.Client(base_url=URL, timeout=60) as client:
+        headers = {"Authorization": f"Bearer {KEY.key}"}
+        assert 200 == transcribe(client).status_code
+        before = client.get("/v1/usage", headers=headers).json()["data"]
+        stack.compose("up", "--detach", "--no-build", "--pull", "never", "--force-recreate")
+        stack.wait_until_healthy(server)
+        assert before == client.get("/v1/usage", headers=headers).json()["data"]
+    assert ["container"] == [row["name"] for row in before]
 
 
 def test_a_crash_starts_it_again(stack: Stack, server: str) -> None:
