@@ -95,6 +95,7 @@ def problems_of_compose(compose: Compose) -> list[str]:
             ("privileged", not service.get("privileged")),
             ("container_name", "container_name" not in service),
             ("ports", "ports" not in service),
+            ("image", "image" not in service or bool(re.search(r":v?\d", service["image"]))),
             ("network", service.get("networks") in (["inside"], ["outside"])),
             ("host namespaces", not {"pid", "ipc", "network_mode"} & set(service)),
             ("mounts", all(not v.startswith(("/", "~", ".")) for v in service.get("volumes", []))),
@@ -139,6 +140,7 @@ def _set(**changes: object) -> Callable[[Compose], None]:
         _set(ports=["9005:9005"]),
         _set(container_name="server"),
         _set(mem_limit=None),
+        _set(image="${IMAGE:-server:latest}"),
         lambda compose: compose["networks"]["inside"].update(internal=False),
     ],
 )

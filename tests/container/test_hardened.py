@@ -1,6 +1,7 @@
 """The container as compose.yaml starts it: what it may not do, and that it works all the same."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,16 @@ from datetime import datetime
 import httpx
 import pytest
 from outside_world import ADDRESS, PORT, OutsideWorld
-from stack import IMAGE, KEY, MEASURED, Stack, transcribe, wait_for
+from stack import CLIP, IMAGE, KEY, MEASURED, Stack, transcribe, wait_for
 
 from server.access.keys import new_key
 
 URL = "http://127.0.0.1:9005"
 COLD_START_SECONDS = 10.0
+SAID = (
+    "Good morning! This is a short test recording. The server turns speech into text, "
+    "and nothing ever leaves your own machine."
+)
 
 PROCESSES = """
 import json, pathlib
@@ -239,9 +244,17 @@ def test_a_build_for_the_cpu_takes_effect(stack: Stack, server: str) -> None:
         assert "ctranslate2" == engine["engine"]
         return str(engine["build"])
 
-    one_shot = ("run", "--rm", "--no-deps", "weights", "python", "-m", "ops", "engines")
+    clips = stack.folder / "clips"
+    clips.mkdir()
+    shutil.copy(CLIP, clips)
+    (clips / "clips.tsv").write_text(f"file\tlanguage\ttext\n{CLIP.name}\ten\t{SAID}\n")
+    one_shot = (
+        *("run", "--rm", "--no-deps", "--volume", f"{clips}:/clips:ro", "weights"),
+        *("python", "-m", "ops", "engines"),
+    )
+    rebuild = ("rebuild", "base", "--clips", "/clips/clips.tsv", "--json")
     started = time.monotonic()
-    built = json.loads(stack.compose(*one_shot, "rebuild", "base", "--json"))
+    built = json.loads(stack.compose(*one_shot, *rebuild))
     MEASURED["a rebuild in int8, gate included"] = f"{time.monotonic() - started:.0f} s"
     assert built["activated"]
     assert built["build"] == served()

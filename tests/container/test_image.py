@@ -104,11 +104,18 @@ def test_the_gpu_images_can_be_built(engine: Engine, gpu_images: tuple[str, str]
 
     Nothing is shown of TensorRT-LLM or of a GPU.
     """
-    script = "import av, falcon, numpy, tiktoken; print(numpy.__file__)"
+    script = """
+import av, falcon, numba, numpy, tiktoken
+from importlib.metadata import version
+print(numpy.__file__, version("openai-whisper"))
+"""
+    pins = (ROOT / "requirements" / "gpu-source.txt").read_text(encoding="utf-8")
+    (whisper,) = re.findall(r"^openai-whisper==(\S+)", pins, re.MULTILINE)
     for name in gpu_images:
         assert "10001:10001" == engine.inspect(name)["Config"]["User"]
         found = engine.docker("run", "--rm", "--entrypoint=python", name, "-c", script).stdout
         assert found.startswith("/usr/lib/python3/dist-packages/numpy")
+        assert whisper == found.split()[-1]
 
 
 def test_engines_are_built_on_a_gpu_only(engine: Engine, gpu_images: tuple[str, str]) -> None:
