@@ -16,7 +16,8 @@ import structlog
 
 from server import texts
 from server.engines.batching import Job, unavailable
-from server.engines.executor import WindowExecutor, WindowOutcome
+from server.engines.executor import WindowExecutor
+from server.engines.flight import WindowOutcome
 from server.errors import DeadlineExceeded, EngineError, Overloaded, ServerError
 
 MAX_WAITING = 4096

@@ -1,64 +1,34 @@
 """One TensorRT-LLM executor on one GPU: windows go in, finished sequences come out.
 
 Knows: when the executor answers, how it fails, and what its statistics tell.
-Must not know: Whisper's prompts, futures, other GPUs; or what a request looks like
-    (`executor_calls.py`). The bindings are handed in; nothing of TensorRT-LLM is imported here.
+Must not know: Whisper's prompts, futures, other GPUs; what a request looks like
+    (`executor_calls.py`), or what answers add up to (`flight.py`). The bindings are handed in;
+    nothing of TensorRT-LLM is imported here.
 """
 
 import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 
-from server import texts
 from server.engines.batching import unavailable
 from server.engines.executor_calls import Bindings, WindowTask, executor_config, window_request
-from server.engines.logits import LogitsProcessor, Reading
+from server.engines.flight import Done, Flight, WindowOutcome, describe, failure, overdue
+from server.engines.logits import LogitsProcessor
 from server.engines.manifest import Manifest
-from server.errors import DeadlineExceeded, EngineError, ServerError
+from server.errors import ServerError
 
 POLL = timedelta(milliseconds=100)
 """How long the reader waits for answers before it looks at deadlines and statistics."""
 
 FATAL = "Encountered an error in forward"
 """How the executor's messages begin when a step failed: the GPU's state cannot be trusted then."""
-
-
-@dataclass(frozen=True, slots=True)
-class WindowOutcome:
-    """What became of a window, by sequence: tokens after the forced ones, what their logits told.
-
-    `compute_s` is this window's share of the time that it was in flight, among `batch_size`
-    sequences.
-    """
-
-    tokens: tuple[tuple[int, ...], ...]
-    readings: tuple[Reading, ...]
-    compute_s: float
-    batch_size: int
-
-
-Done: TypeAlias = Callable[[WindowOutcome | ServerError], None]
-"""Told once what became of a window; on the reader's thread, so it must not block."""
-
-
-@dataclass(slots=True, eq=False)
-class _Flight:
-    """A window in the executor, until its final answer is here. `told`: nobody waits any more."""
-
-    task: WindowTask
-    done: Done
-    started: float
-    company: int
-    request_id: int | None = None
-    told: bool = False
-    answers: dict[int, tuple[tuple[int, ...], Any]] = field(default_factory=dict)
 
 
 class WindowExecutor:
@@ -98,7 +68,7 @@ class WindowExecutor:
         self._on_change = on_change
         self._manifest = manifest
         self._lock = threading.RLock()
-        self._flights: dict[int, _Flight] = {}
+        self._flights: dict[int, Flight] = {}
         self._sequences = 0
         self._broken: Exception | None = None
         self._numbers = itertools.count(1)
@@ -127,7 +97,7 @@ class WindowExecutor:
         """Hand a window over; the number to cancel it by. Failing shows in `done`."""
         number = next(self._numbers)
         with self._lock:
-            flight = _Flight(task, done, time.monotonic(), self._sequences + task.sequences)
+            flight = Flight(task, done, time.monotonic(), self._sequences + task.sequences)
             if not self._flights:
                 self._progress = flight.started
             self._flights[number] = flight
@@ -138,10 +108,10 @@ class WindowExecutor:
                     window_request(self._bindings, self._manifest, number, task)
                 )
             except Exception as error:  # noqa: BLE001 - the bindings raise what C++ threw
-                failure = _failure("The speech engine refused a window.", error)
+                refusal = failure("The speech engine refused a window.", error)
             else:
                 return number
-        self._finish(number, failure)
+        self._finish(number, refusal)
         return number
 
     def cancel(self, number: int) -> None:
@@ -187,7 +157,7 @@ class WindowExecutor:
             return  # of a window that has failed or was given up
         if response.has_error():
             message = str(response.error_msg)
-            self._finish(number, _failure("The speech engine failed.", message))
+            self._finish(number, failure("The speech engine failed.", message))
             if message.startswith(FATAL):
                 self._give_up("a step failed", message)
             return
@@ -197,33 +167,12 @@ class WindowExecutor:
             flight.answers[result.sequence_index] = answer
         # All of them, and not `is_final`: nothing says in which order they are handed out.
         if len(flight.answers) == flight.task.sequences:
-            self._finish(number, self._outcome(number, flight))
-
-    def _outcome(self, number: int, flight: _Flight) -> WindowOutcome | ServerError:
-        reasons = self._bindings.FinishReason
-        answers = [flight.answers[index] for index in sorted(flight.answers)]
-        ended = {reason for _, reason in answers}
-        if reasons.TIMED_OUT in ended:
-            return _overdue()
-        if ended - {reasons.END_ID, reasons.LENGTH}:
-            return EngineError("The speech engine stopped a window.", reason="window_stopped")
-        end, forced = flight.task.end_token, flight.task.course.forced
-        try:
-            # The end token is not part of an answer; should it ever be, it is no text.
-            lasts = [end if reason == reasons.END_ID else tokens[-1] for tokens, reason in answers]
-            texts = [tokens[:-1] if tokens[-1:] == (end,) else tokens for tokens, _ in answers]
-            readings = self._processor.finish(number, lasts)
-        except Exception as error:  # noqa: BLE001 - a GPU's error shows where it is waited for
-            return _failure("The speech engine's logits cannot be read.", error)
-        if any(tokens[: len(forced)] != forced[: len(tokens)] for tokens in texts):
-            return EngineError("The speech engine left its rules.", reason="rules_not_applied")
-        company = (flight.company + self._sequences) / 2
-        return WindowOutcome(
-            tuple(tokens[len(forced) :] for tokens in texts),
-            tuple(readings),
-            (time.monotonic() - flight.started) * flight.task.sequences / company,
-            round(company),
-        )
+            outcome = flight.outcome(
+                self._bindings.FinishReason,
+                partial(self._processor.finish, number),
+                (flight.company + self._sequences) / 2,
+            )
+            self._finish(number, outcome)
 
     def _finish(self, number: int, outcome: WindowOutcome | ServerError) -> None:
         with self._lock:
@@ -235,7 +184,7 @@ class WindowExecutor:
             flight.done(outcome)
         self._on_change()
 
-    def _drop(self, number: int, flight: _Flight) -> None:
+    def _drop(self, number: int, flight: Flight) -> None:
         """Let the executor stop a window that nobody waits for."""
         self._processor.forget(number)
         try:
@@ -259,7 +208,7 @@ class WindowExecutor:
                 flight.told = True
                 self._drop(number, flight)
         for _, flight in late:
-            flight.done(_overdue())
+            flight.done(overdue())
         if statistics:
             self._measure(statistics[-1])
         if self._broken is not None:
@@ -298,7 +247,7 @@ class WindowExecutor:
             flights = [flight for flight in self._flights.values() if not flight.told]
             self._flights.clear()
         structlog.get_logger().error(
-            "engine_failed_on_gpu", device=self._device, why=why, cause=_describe(cause)
+            "engine_failed_on_gpu", device=self._device, why=why, cause=describe(cause)
         )
         for flight in flights:
             flight.done(unavailable())
@@ -308,21 +257,3 @@ class WindowExecutor:
 def _sequences(cache: Any, tokens: int) -> int:  # noqa: ANN401 - see Bindings
     """How many sequences of so many tokens a paged cache holds."""
     return int(cache.max_num_blocks // -(-tokens // cache.tokens_per_block))
-
-
-def _overdue() -> DeadlineExceeded:
-    return DeadlineExceeded(texts.DEADLINE_EXCEEDED)
-
-
-def _failure(message: str, cause: object) -> EngineError:
-    """For the client without the cause, which may hold a path; for the log with it."""
-    structlog.get_logger().error("engine_refused", cause=_describe(cause))
-    error = EngineError(message)
-    if isinstance(cause, BaseException):
-        error.__cause__ = cause
-    return error
-
-
-def _describe(cause: object) -> str:
-    """The first line of what the library says; it holds no tokens."""
-    return str(cause).partition("\n")[0][:200]

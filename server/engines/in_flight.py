@@ -21,8 +21,8 @@ from server.engines.arrays import Arrays
 from server.engines.base import EngineInfo, EngineStats
 from server.engines.batching import BatchQueue, Job
 from server.engines.device_queue import DeviceQueue, WindowJob
-from server.engines.executor import WindowOutcome
 from server.engines.executor_calls import WindowTask
+from server.engines.flight import WindowOutcome
 from server.engines.logits import Course, language_probs
 from server.engines.manifest import Manifest
 from server.errors import EngineError
