@@ -132,6 +132,7 @@ def activate(*, model: str, build: str, as_json: bool) -> None:
         if not found:
             known = ", ".join(name for each in _all([model]) for name in each.names()) or "none"
             raise BuildsError(f"{model} has no build {build}; it has {known}")
+        _say(f"hashing {model} {build}")
         if reason := look.problem(found[0], build):
             raise BuildsError(reason)
         found[0].activate(build)

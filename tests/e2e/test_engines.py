@@ -155,7 +155,11 @@ def a_server_takes_it(server: Process, build: str) -> None:
     with server.client() as client, CHUVA.open("rb") as file:
         engine = client.get("/readyz").json()["engines"]["base"]
         answer = client.post("/v1/audio/transcriptions", files={"file": file})
-    assert ("ctranslate2", build) == (engine["engine"], engine["build"])
+    told = server.line("engine_chosen")
+    for said in (engine, told):
+        assert ("ctranslate2", build) == (said["engine"], said["build"])
+        assert "no GPU" == said["why"]
+    assert "no NVIDIA driver" in told["detail"]
     assert "as crianças correram até o rio" in answer.json()["text"]
     assert 0 == server.stop()
 
