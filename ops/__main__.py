@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "ops.demo:demo",
     "serve": "ops.serve:serve",
     "accuracy": "ops.accuracy.command:accuracy",
+    "completion": "ops.completion:completion",
     "bench": "ops.bench.command:bench",
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from ops.client import Client, ClientError
+from ops.options import AS_JSON
 from ops.own_server import own_server
 from ops.process import ServerProcessError
 from ops.weights.command import get_models
@@ -26,13 +27,14 @@ LONGEST_TWICE = 300.0
 @click.argument(
     "files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, path_type=Path)
 )
-def demo(files: tuple[Path, ...]) -> None:
+@AS_JSON
+def demo(*, files: tuple[Path, ...], as_json: bool) -> None:
     """Transcribe FILE, or two spoken samples, with a server started for it and stopped after."""
     get_models()
     try:
         with _running_server() as client:
             for file in files or sorted(SAMPLES.glob("*.ogg")):
-                _show(client, file)
+                _show(client, file, as_json=as_json)
     except (ServerProcessError, ClientError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -60,13 +62,18 @@ def _warn_of_sandbox(line: str) -> None:
         click.echo(f"Warning: this kernel lacks layers of the media sandbox: {layers}.", err=True)
 
 
-def _show(client: Client, file: Path) -> None:
-    """Print one file's text, subtitles and speed."""
-    click.echo(f"\n{file.name}")
+def _show(client: Client, file: Path, *, as_json: bool) -> None:
+    """Print one file's text, subtitles and speed; or the answer as a line of JSON."""
+    if not as_json:
+        click.echo(f"\n{file.name}")
     started = time.monotonic()
     answer = client.transcribe(file, "verbose_json").json()
     wall = time.monotonic() - started
     duration = float(answer["duration"])
+    if as_json:
+        row = {"file": str(file), "seconds": round(wall, 3), "answer": answer}
+        click.echo(json.dumps(row, ensure_ascii=False))
+        return
     click.echo(f"\n{answer['text'].strip()}\n")
     if duration <= LONGEST_TWICE:
         click.echo(client.transcribe(file, "srt").text.rstrip())

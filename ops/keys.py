@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from ops import records
+from ops.options import AS_JSON
 from ops.records import FILE, read_secret
 from server.access.keys import Keyring, NewKey, key_for, kid_of, new_key
 from server.access.records import KID, LIMITS, Record, limits_text
@@ -19,7 +20,6 @@ from server.access.scopes import SCOPES
 from server.errors import Unauthenticated
 
 EXPIRES = click.DateTime(["%Y-%m-%d"])
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 RELOAD = "A server that reads this file takes it over on SIGHUP."
 
 
@@ -90,7 +90,8 @@ def list_(*, path: Path | None, as_json: bool) -> None:
 
 @keys.command()
 @FILE
-def check(*, path: Path | None) -> None:
+@AS_JSON
+def check(*, path: Path | None, as_json: bool) -> None:
     """Say whether the server would take a key. It is asked for, or read from standard input.
 
     Exit code 1 if it would not.
@@ -105,6 +106,10 @@ def check(*, path: Path | None) -> None:
     except Unauthenticated as error:
         why = "has expired" if error.reason == "key_expired" else "is not among the records"
         raise click.ClickException(f"{kid} is well-formed, but {why}.") from error
+    if as_json:
+        row = {"kid": kid, "scopes": sorted(caller.scopes), "limits": limits_text(caller.limits)}
+        click.echo(json.dumps(row))
+        return
     click.echo(f"{kid} is good for: {', '.join(sorted(caller.scopes))}")
     if limits := limits_text(caller.limits):
         click.echo(f"Its own limits: {limits}")
@@ -149,13 +154,15 @@ def rotate(*, name: str, path: Path | None, overlap_days: int, as_json: bool) ->
 @keys.command()
 @click.argument("kid")
 @FILE
-def revoke(*, kid: str, path: Path | None) -> None:
+@AS_JSON
+def revoke(*, kid: str, path: Path | None, as_json: bool) -> None:
     """Remove the record of a key, by its KID as `list` shows it."""
     file = records.records_file(path)
     if kid not in {record.kid for record in records.known_records(file)}:
         raise click.ClickException(f"There is no key {kid} in {file}.")
     records.change(file, lambda word: None if _kid(word) == kid else word)
-    click.echo(f"{kid} is gone. {RELOAD}")
+    row = {"revoked": kid, "file": str(file)}
+    click.echo(json.dumps(row) if as_json else f"{kid} is gone. {RELOAD}")
 
 
 def _show(made: NewKey, path: Path | None, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ops.options import AS_JSON
 from ops.records import read_secret
 from ops.settings import read_settings
 from server.access.callers import Callers
@@ -41,7 +42,8 @@ def tokens() -> None:
 @tokens.command()
 @click.argument("kid")
 @KEY_FILE
-def keygen(*, kid: str, path: Path) -> None:
+@AS_JSON
+def keygen(*, kid: str, path: Path, as_json: bool) -> None:
     """Make a private key named KID in a new file, and print the public key for the server.
 
     The private key stays with whoever mints; the server never needs it. Its PEM file begins with
@@ -63,9 +65,13 @@ def keygen(*, kid: str, path: Path) -> None:
         raise click.ClickException(f"{path} cannot be made: {error.strerror}") from error
     with os.fdopen(descriptor, "wb") as out:
         out.write(f"kid: {kid}\n".encode() + pem)
+    public = public_text(kid, private.public_key())
+    if as_json:
+        click.echo(json.dumps({"private_key": str(path), "public_key": public}))
+        return
     click.echo(f"Private key: {path}. Keep it away from the server.\n")
     click.echo("Public key; add it to SUSSURRO_TOKEN_KEYS:")
-    click.echo(f"  {public_text(kid, private.public_key())}")
+    click.echo(f"  {public}")
 
 
 @tokens.command()
@@ -82,13 +88,15 @@ def keygen(*, kid: str, path: Path) -> None:
     type=click.IntRange(1, 86_400),
     help="Seconds. Default: as many as the server allows.",
 )
-def mint(
+@AS_JSON
+def mint(  # noqa: PLR0913 - one a flag
     *,
     name: str,
     path: Path,
     scopes: tuple[str, ...],
     limits: tuple[str, ...],
     lifetime: int | None,
+    as_json: bool,
 ) -> None:
     """Sign a token for NAME and print it. Issuer, audience and lifetime are the settings'."""
     settings = read_settings()
@@ -110,11 +118,13 @@ def mint(
     }
     if limits:
         claims["limits"] = _limits(limits)
-    click.echo(jwt.encode(claims, private, algorithm=ALGORITHM, headers={"kid": kid}))
+    token = jwt.encode(claims, private, algorithm=ALGORITHM, headers={"kid": kid})
+    click.echo(json.dumps({"token": token, "claims": claims}) if as_json else token)
 
 
 @tokens.command()
-def inspect() -> None:
+@AS_JSON
+def inspect(*, as_json: bool) -> None:
     """Show what a token says, and whether the server would take it.
 
     It is asked for, or read from standard input.
@@ -127,14 +137,15 @@ def inspect() -> None:
         claims = jwt.decode(token, options={"verify_signature": False})
     except jwt.PyJWTError as error:
         raise click.ClickException("This is no token.") from error
-    click.echo(json.dumps({"header": header, "claims": claims}, indent=2))
-    if isinstance(expires := claims.get("exp"), int):
+    click.echo(json.dumps({"header": header, "claims": claims}, indent=None if as_json else 2))
+    if not as_json and isinstance(expires := claims.get("exp"), int):
         click.echo(f"Expires in {expires - int(time.time())} s.")
     try:
         _server_tokens().authenticate(token)
     except Unauthenticated as error:
         raise click.ClickException(f"The server would refuse it: {error.reason}.") from error
-    click.echo("The server would take it.")
+    if not as_json:
+        click.echo("The server would take it.")
 
 
 def _server_tokens() -> Tokens:

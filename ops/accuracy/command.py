@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from ops.accuracy.options import PEER_NAMES, AccuracyError, Options
+from ops.options import AS_JSON
+from ops.server_at import KEY_FILE, read_key
 
 INSTALL = "pip install --no-deps --require-hashes -r requirements/accuracy.txt installs the extra"
 PATH = click.Path(path_type=Path)
@@ -33,7 +35,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--url", help="A running server; without one, one is started for the run.")
 @click.option("--no-server", is_flag=True, help="Score the peers alone.")
 @click.option("--server-python", help="Whose environment runs a server of our own.")
-@click.option("--api-key", default="", envvar="ACCURACY_API_KEY", help="The server's key.")
+@KEY_FILE
 @click.option("--server-model", default=Options.server_model, help="The field `model`.")
 @click.option("--mode", multiple=True, help="Sent as field `mode`; one column each.")
 @click.option("--at-once", type=click.IntRange(2), help="Send the clips again, so many at once.")
@@ -58,7 +60,14 @@ PATH = click.Path(path_type=Path)
 @click.option("--detect-language", is_flag=True, help="Tell nobody the language.")
 @click.option("--cache", type=PATH, default=Options.cache, help="Remembers peers' answers.")
 @click.option("--out", type=PATH, default=Options.out, help="Folder to write to.")
-def accuracy(*, no_peers: bool, **flags: Any) -> None:  # noqa: ANN401
+@AS_JSON
+def accuracy(
+    *,
+    no_peers: bool,
+    key_file: Path | None,
+    as_json: bool,
+    **flags: Any,  # noqa: ANN401
+) -> None:
     """Score a server, and the established implementations on the same weights and clips.
 
     Writes report.md, results.json and a picture to --out, and prints the report: error rates
@@ -73,7 +82,8 @@ def accuracy(*, no_peers: bool, **flags: Any) -> None:  # noqa: ANN401
     if no_peers:
         flags["peer"] = ()
     try:
-        text = run(Options(**flags), lambda line: click.echo(line, err=True))
+        key = read_key(key_file) if flags["url"] else ""
+        text = run(Options(api_key=key, **flags), lambda line: click.echo(line, err=True))
     except AccuracyError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(text)
+    click.echo((flags["out"] / "results.json").read_text(encoding="utf-8") if as_json else text)

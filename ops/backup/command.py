@@ -24,10 +24,9 @@ from ops.backup.database import DatabaseError
 from ops.backup.restore import Restore
 from ops.backup.save import save
 from ops.finding import tell
+from ops.options import AS_JSON
 from ops.settings import read_settings
 from server import __version__
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()

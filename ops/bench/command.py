@@ -10,13 +10,15 @@ from typing import Any
 import click
 
 from ops.bench.options import PEERS, BenchError, Options
+from ops.options import AS_JSON
+from ops.server_at import KEY_FILE, read_key
 
 PATH = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--url", help="A running server, such as http://127.0.0.1:9005; else one is started.")
-@click.option("--api-key", default="", envvar="BENCH_API_KEY", help="The running server's key.")
+@KEY_FILE
 @click.option("--server-python", help="The Python that runs a server started here.")
 @click.option("--clips", type=PATH, default=Options.clips, help="Folder of audio, with manifest.")
 @click.option("--short", type=click.IntRange(1, 50), default=Options.short, help="Short clips.")
@@ -40,12 +42,14 @@ PATH = click.Path(path_type=Path)
 @click.option("--model", type=PATH, help="CTranslate2 weights; else `base` where weights are kept.")
 @click.option("--cache", type=PATH, default=Options.cache, help="Keeps weights made for peers.")
 @click.option("--out", type=PATH, help="Folder for bench.json and bench.svg.")
-def bench(**flags: Any) -> None:  # noqa: ANN401
+@AS_JSON
+def bench(*, key_file: Path | None, **flags: Any) -> None:  # noqa: ANN401
     """Measure a server: latency, throughput, fairness, memory; with --peers, against others."""
     from ops.bench.run import run  # noqa: PLC0415  numpy and the server's parts are heavy
 
     try:
-        text = run(Options(**flags), lambda line: click.echo(line, err=True))
+        key = read_key(key_file) if flags["url"] else ""
+        text = run(Options(api_key=key, **flags), lambda line: click.echo(line, err=True))
     except BenchError as error:
         raise click.ClickException(str(error)) from error
     click.echo(text)

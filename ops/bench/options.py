@@ -44,3 +44,4 @@ class Options:
     model: Path | None = None
     cache: Path = Path("~/.cache/sussurro/bench")
     out: Path | None = None
+    as_json: bool = False

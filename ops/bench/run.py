@@ -58,6 +58,8 @@ def run(options: Options, progress: Callable[[str], None]) -> str:
     )
     if options.out:
         report = _write(report, options.out)
+    if options.as_json:
+        return TypeAdapter(Report).dump_json(report).decode()
     return render(report)
 
 

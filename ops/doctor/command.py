@@ -17,11 +17,12 @@ from ops.doctor.machine import machine
 from ops.doctor.models import models
 from ops.doctor.state import state
 from ops.finding import Finding, failed, tell
+from ops.options import AS_JSON
 from server.settings import Settings, SettingsError
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def doctor(*, as_json: bool) -> None:
     """Check that a server can work here as it is set up, and say what to do where it cannot."""
     sys.exit(tell(examine(), as_json=as_json))

@@ -25,6 +25,7 @@ from ops.engines import verify as look
 from ops.engines.builds import Builds, BuildsError
 from ops.engines.rebuild import Order, cpu_gate
 from ops.engines.rebuild import rebuild as run
+from ops.options import AS_JSON
 from ops.settings import read_settings
 from ops.weights.catalogue import load_catalogue
 from ops.weights.command import get_models
@@ -48,7 +49,6 @@ clips_option = click.option(
     default=CLIPS,
     help="Table of reference clips: file, language, text [default: six that come along].",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -57,7 +57,7 @@ def engines() -> None:
 
 
 @engines.command(name="list")
-@as_json
+@AS_JSON
 def list_builds(*, as_json: bool) -> None:
     """All builds, and which of them serve."""
     with _told():
@@ -86,7 +86,7 @@ def list_builds(*, as_json: bool) -> None:
     "--keep", type=click.IntRange(1), default=3, show_default=True, help="Builds to keep."
 )
 @click.option("--activate/--no-activate", default=True, help="Let servers take it  [default: do]")
-@as_json
+@AS_JSON
 def rebuild(  # noqa: PLR0913 - one parameter an option
     *,
     model: str,
@@ -124,7 +124,7 @@ def rebuild(  # noqa: PLR0913 - one parameter an option
 @engines.command()
 @click.argument("model")
 @click.argument("build")
-@as_json
+@AS_JSON
 def activate(*, model: str, build: str, as_json: bool) -> None:
     """Let servers take BUILD of MODEL, after a look at every byte of it."""
     with _told():
@@ -142,7 +142,7 @@ def activate(*, model: str, build: str, as_json: bool) -> None:
 @engines.command()
 @click.argument("model")
 @engine_option
-@as_json
+@AS_JSON
 def rollback(*, model: str, engine: EngineName | None, as_json: bool) -> None:
     """Go back to what served MODEL before; again, to what was before that."""
     builds = Builds(read_settings().engines_dir.expanduser(), engine or _here(), model)
@@ -155,7 +155,7 @@ def rollback(*, model: str, engine: EngineName | None, as_json: bool) -> None:
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--gate", is_flag=True, help="Judge active builds by the reference clips again.")
 @clips_option
-@as_json
+@AS_JSON
 def verify(*, models: Sequence[str], gate: bool, clips: Path, as_json: bool) -> None:
     """Read every byte of the builds that are here and compare with their manifests."""
     rows = []

@@ -15,6 +15,7 @@ import urllib3
 
 from ops.client import Client, ClientError
 from ops.finding import Finding, failed, tell
+from ops.options import AS_JSON
 from ops.server_at import KEY_FILE, read_key
 from ops.smoke import edge, speech
 
@@ -32,7 +33,7 @@ TIMEOUT = urllib3.Timeout(connect=5.0, read=120.0)
     show_default=True,
     help="Largest share of wrong words in a sample.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def smoke(*, url: str, key_file: Path | None, model: str, max_wer: float, as_json: bool) -> None:
     """Ask the server at URL for everything that its callers need, and say what to do otherwise."""
     if not url.startswith(("http://", "https://")):

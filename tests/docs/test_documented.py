@@ -4,7 +4,6 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import click
 import pytest
@@ -12,13 +11,8 @@ from pydantic import SecretStr
 
 from ops.__main__ import main as ops_main
 from server import errors
-from server.access.windows import Windows
-from server.admission import Admission, Bounds
 from server.formats import RESPONSE_FORMATS
 from server.http.fields import UNSUPPORTED, Fields
-from server.metrics.registry import Metrics
-from server.metrics.requests import MEDIA_REASONS, OTHER
-from server.metrics.state import Parts
 from server.observe.logs import RequestRecord
 from server.settings import PREFIX, SECRETS, Settings
 
@@ -121,51 +115,37 @@ def test_no_other_field_of_a_log_line_is_documented() -> None:
     )
 
 
-def commands(group: click.Group, name: str) -> Iterator[str]:
-    """Every command below a group, as one types it."""
+def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command below a group, by what one types."""
     context = click.Context(group)
     for child in group.list_commands(context):
         command, path = group.get_command(context, child), f"{name} {child}"
-        yield from commands(command, path) if isinstance(command, click.Group) else [path]
+        yield from (
+            commands(command, path) if isinstance(command, click.Group) else [(path, command)]
+        )
 
 
-@pytest.mark.parametrize("command", [*commands(ops_main, "ops")])
-def test_every_command_is_documented(command: str) -> None:
-    """By its whole name, or by the recipe of `./just` that runs it."""
-    recipe = {"ops keys new": "just key", "ops weights get": "just weights"}
-    shown = recipe.get(command, command.replace("ops", "just", 1))
-    pages = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
-
-    assert re.search(rf"({command}|{shown})\b", pages)
+COMMANDS = dict(commands(ops_main, "ops"))
+WITHOUT_JSON = {"ops serve", "ops completion"}
 
 
-def all_metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Every metric with its type and labels; with a Redis and a GPU, so that none is missing."""
-    parts = Parts(
-        (), {}, Admission(Bounds()), SimpleNamespace(healthy=True), Windows("redis://x", 1), {}
-    )
-    registry = Metrics(parts, nvml=SimpleNamespace(), gpus=()).registry
-    found = {}
-    for collector in registry._collector_to_names:
-        for family in collector.collect():
-            name = family.name + ("_total" if family.type == "counter" else "")
-            labels = getattr(collector, "_labelnames", getattr(family, "_labelnames", ()))
-            found[name] = (family.type, tuple(labels))
-    return found
-
-
-def test_every_metric_is_documented_and_no_other() -> None:
-    """With its type and its labels."""
-    documented = {
-        name: (cells[0], tuple(re.findall(r"`(\w+)`", cells[1])))
-        for name, cells in rows("metrics.md").items()
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented(name: str) -> None:
+    """With all of its options and no other, and its exit codes; all can print JSON."""
+    _, options, codes = rows("commands.md")[name]
+    known = {
+        word
+        for option in COMMANDS[name].params
+        if isinstance(option, click.Option)
+        for word in (*option.opts, *option.secondary_opts)
+        if word.startswith("--")
     }
 
-    assert all_metrics() == documented
+    assert ("--json" in known) == (name not in WITHOUT_JSON)
+    assert known - {"--json"} == set(re.findall(r"`(--[a-z-]+)`", options))
+    assert {"0", "2"} <= set(codes.split()) <= {"0", "1", "2", "78", "130"}
 
 
-def test_every_reason_of_a_media_failure_is_documented() -> None:
-    """They are a label's values, and `other`."""
-    meaning = rows("metrics.md")["sussurro_media_failures_total"][2]
-
-    assert {*MEDIA_REASONS, OTHER} == set(re.findall(r"`(\w+)`", meaning))
+def test_no_other_command_is_documented() -> None:
+    """A command that is gone is gone from the page, too."""
+    assert set(COMMANDS) == {name for name in rows("commands.md") if name.startswith("ops ")}

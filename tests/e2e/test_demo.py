@@ -1,5 +1,6 @@
 """`ops demo` and `ops serve` as a person starts them: real weights, real server."""
 
+import json
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ def environ(weights_dir: Path, **settings: str) -> dict[str, str]:
     return os.environ | ours | settings
 
 
-def demo(weights_dir: Path, *files: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def demo(weights_dir: Path, *files: object, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `ops demo`."""
     return subprocess.run(
         [sys.executable, "-m", "ops", "demo", *map(str, files)],
@@ -57,13 +58,15 @@ def test_the_demo_writes_down_both_samples(weights_dir: Path) -> None:
 
 
 def test_any_file_name_will_do(weights_dir: Path, tmp_path: Path) -> None:
-    """Spaces, quotes, umlauts; settings that would send the demo elsewhere are overruled."""
+    """Spaces, quotes, umlauts; settings that would send it elsewhere are overruled. As JSON."""
     file = tmp_path / 'Übung "eins".ogg'
     shutil.copy(SAMPLES / "english.ogg", file)
     settings = {"SUSSURRO_HOST": "192.0.2.1", "SUSSURRO_LOG_LEVEL": "error"}
-    done = demo(weights_dir, file, **settings)
+    done = demo(weights_dir, file, "--json", **settings)
     assert 0 == done.returncode, done.stderr
-    assert "short test recording" in done.stdout
+    told = json.loads(done.stdout)
+    assert str(file) == told["file"]
+    assert "short test recording" in told["answer"]["text"]
 
 
 def test_a_file_without_sound_is_refused_in_plain_words(weights_dir: Path, tmp_path: Path) -> None:
