@@ -26,6 +26,7 @@ from server.access.records import RecordsError
 from server.admission import Admission, Bounds
 from server.app import create_app
 from server.audio.loader import Loader, SandboxUnavailable
+from server.audio.spool_space import SpoolSpace
 from server.decoding.languages import LANGUAGES
 from server.engines.choice import NO_MATCH, Choice, choose, here
 from server.errors import EngineError
@@ -41,7 +42,8 @@ from server.metrics.gpus import load_nvml
 from server.metrics.registry import Metrics
 from server.metrics.state import Parts
 from server.observe import logs
-from server.settings import EXIT_CONFIG, PREFIX, Settings, SettingsError
+from server.secrecy import keep_secrets
+from server.settings import EXIT_CONFIG, PREFIX, SECRET_NAMES, Settings, SettingsError
 
 EXIT_FAILED = 1
 """Something broke that may be well next time: a supervisor should start us again."""
@@ -66,6 +68,7 @@ def main(environ: Mapping[str, str]) -> int:
     """Run until stopped; the exit code: 0 stopped, 78 set up wrongly, 1 failed."""
     try:
         settings, callers = configure(environ)
+        keep_secrets(SECRET_NAMES)
         logs.configure(settings.log_level)
         chosen = choose_engines(settings)
         load = partial(load_model, settings, chosen)
@@ -155,12 +158,14 @@ async def serve(
     except RecordsError as error:
         raise ConfigError(error.problems) from None
     heed_hangups(lambda: access.gate.reload(reload))
+    space = SpoolSpace(settings.max_spool_bytes)
     loader = Loader(
         spool_dir=settings.spool_dir,
         max_audio_seconds=settings.max_audio_seconds,
         load_timeout=settings.load_timeout,
         max_loads=settings.max_loads,
         sandbox=settings.sandbox,
+        space=space,
     )
     try:
         if missing := await loader.start():
@@ -185,6 +190,7 @@ async def serve(
         loader=loader,
         admission=admission,
         readiness=readiness,
+        space=space,
         metrics=metrics,
     )
     try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import falcon.asgi
 
 from server.access.access import Access
+from server.audio.spool_space import SpoolSpace
 from server.cues import CueLimits
 from server.http import problems
 from server.http.bodies import Bodies
@@ -42,6 +43,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     loader: AudioLoader,
     admission: Admission,
     readiness: Readiness,
+    space: SpoolSpace,
     metrics: Metrics,
     new_id: Callable[[], str] = lambda: f"req_{uuid.uuid4().hex}",
     clock: Callable[[], float] = time.monotonic,
@@ -54,7 +56,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
         allowances=access.allowances,
         usage=access.usage,
         loader=loader,
-        spools=Spools(settings.spool_dir),
+        spools=Spools(settings.spool_dir, space),
         max_field_bytes=settings.max_field_bytes,
         defaults=TranscriptionOptions(
             mode=settings.mode,

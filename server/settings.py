@@ -27,6 +27,9 @@ PREFIX = "SUSSURRO_"
 SECRETS = ("api_keys", "key_pepper", "token_keys", "denied_tokens", "redis_url")
 """Settings with a `_FILE` twin that names a file holding the value."""
 
+SECRET_NAMES = tuple(PREFIX + name.upper() for name in SECRETS)
+"""As they are in the environment."""
+
 EXIT_CONFIG = 78
 """sysexits.h EX_CONFIG: a supervisor should not restart us."""
 
@@ -361,6 +364,12 @@ class Settings:
     spool_dir: Path = Field(
         Path(tempfile.gettempdir()),
         description="Folder for uploads and decoded audio; its files are unlinked at once.",
+    )
+    max_spool_bytes: int = Field(
+        8 << 30,
+        ge=1 << 20,
+        description="Most bytes of uploads and decoded audio in that folder at once; then 503. "
+        "An hour of decoded audio takes 115 MB.",
     )
     sandbox: Literal["required", "available"] = Field(
         "required",

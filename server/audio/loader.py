@@ -5,11 +5,14 @@ Must not know: FFmpeg, or how a decoder is locked down.
 """
 
 import asyncio
+import errno
 import math
 import mmap
 import os
+import sys
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from typing import IO, Literal
 
@@ -19,11 +22,15 @@ from server import texts
 from server.audio.loader_io import tiny_wav
 from server.audio.media_process import MediaProcess, MediaProcessDied, Verdict
 from server.audio.refusals import Refusals
+from server.audio.spool_space import SpoolSpace, no_room
 from server.errors import InternalError, ServerError
 from server.types import SAMPLE_RATE, Audio
 
 GRACE_SECONDS = 0.25
 """What an encoder's padding may add to a recording of exactly the longest length."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the system says when it has too little of something; waiting may help."""
 
 RESTART_SECONDS = 1.0
 """The least time from one start of the media process to the next."""
@@ -41,7 +48,7 @@ class SandboxUnavailable(Exception):
 class Loader:
     """Decodes uploads, `max_loads` at once, each in a child process of its own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - limits, all by name
         self,
         *,
         spool_dir: Path,
@@ -49,13 +56,15 @@ class Loader:
         load_timeout: float,
         max_loads: int,
         sandbox: Literal["required", "available"],
+        space: SpoolSpace | None = None,
     ) -> None:
-        """Keep the limits; `start` does the work."""
+        """Keep the limits; `start` does the work. Without a `space` audio may fill the disk."""
         self._spool_dir = spool_dir
         self._max_audio_seconds = max_audio_seconds
         self._load_timeout = load_timeout
         self._refusals = Refusals(max_audio_seconds, load_timeout)
         self._sandbox = sandbox
+        self._space = space or SpoolSpace(sys.maxsize)
         self._slots = asyncio.Semaphore(max_loads)
         self._starting = asyncio.Lock()
         self._process: MediaProcess | None = None
@@ -92,6 +101,7 @@ class Loader:
         Raises:
             BadAudio: with a `reason`; not a recording, or it takes too much time or memory.
             AudioTooLong: more than `max_audio_seconds`.
+            Overloaded: the spool has no room for the samples.
             InternalError: a fault of ours.
         """
         async with self._slots:
@@ -100,7 +110,11 @@ class Loader:
                 with tempfile.TemporaryFile(dir=self._spool_dir, buffering=0) as pcm:
                     verdict = await self._decode(process, file_descriptor, pcm)
                     return self._audio(verdict, pcm)
-            except (MediaProcessDied, SandboxUnavailable, OSError) as error:
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise no_room() from error
+                raise InternalError(texts.LOADER_FAILED, reason=type(error).__name__) from error
+            except (MediaProcessDied, SandboxUnavailable) as error:
                 raise InternalError(texts.LOADER_FAILED, reason=type(error).__name__) from error
 
     @property
@@ -159,5 +173,11 @@ class Loader:
         size = os.fstat(pcm.fileno()).st_size
         if size == 0 or size % 2:
             raise InternalError(texts.LOADER_FAILED, reason="bad_output")
-        mapped = mmap.mmap(pcm.fileno(), size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+        self._space.take(size)
+        try:
+            mapped = mmap.mmap(pcm.fileno(), size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+        except OSError:
+            self._space.give_back(size)
+            raise
+        weakref.finalize(mapped, self._space.give_back, size)  # the file lives as long as its map
         return Audio(np.frombuffer(mapped, dtype="<i2"), warnings)

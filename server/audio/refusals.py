@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from server import texts
 from server.audio.media_process import Verdict
+from server.audio.spool_space import no_room
 from server.errors import AudioTooLong, BadAudio, InternalError, ServerError
 from server.texts import Text
 
@@ -64,13 +65,15 @@ class Refusals:
         if reason in MESSAGES:
             message = MESSAGES[reason].filled(load_timeout=self.load_timeout)
             return BadAudio(message, param="file", reason=reason)
+        if reason == "spool_full":
+            return no_room()
         return InternalError(texts.LOADER_FAILED, reason=reason)
 
     def warnings(self, verdict: Verdict) -> tuple[str, ...]:
         """The warnings of a decoder that did its work.
 
         Raises:
-            BadAudio, AudioTooLong, InternalError: it did not.
+            BadAudio, AudioTooLong, Overloaded, InternalError: it did not.
         """
         if verdict.exit < 0:
             raise self.error(SIGNALS.get(-verdict.exit, "decoder_killed"))

@@ -175,6 +175,7 @@ def decode_and_exit(task: Task, parent: int, fds: tuple[int, int, int]) -> None:
     upload, pcm, report = fds
     code = EXIT_NO_SANDBOX
     try:
+        os.dup2(1, 2)  # nowhere: the other end of standard error is the server's log
         lock_down(task.limits, parent=parent, keep=fds, without=task.without)
         code = EXIT_NO_REPORT
         os.write(report, _outcome(task, upload, pcm))

@@ -12,8 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from server import texts
-from server.errors import Overloaded
+from server.audio.spool_space import SpoolSpace, no_room
 
 BATCH_BYTES = 1 << 20
 """Bytes kept in memory before a thread writes them: a thread a network read would cost more."""
@@ -27,9 +26,10 @@ T = TypeVar("T")
 class Spool:
     """One upload, open for writing, then for reading by its descriptor."""
 
-    def __init__(self, file: BinaryIO, writers: ThreadPoolExecutor) -> None:
+    def __init__(self, file: BinaryIO, writers: ThreadPoolExecutor, space: SpoolSpace) -> None:
         self.size = 0
         self._file = file
+        self._space = space
         self._writers = writers
         self._batch = bytearray()
 
@@ -37,8 +37,9 @@ class Spool:
         """Append; a full batch goes to the disk before this returns.
 
         Raises:
-            Overloaded: the disk is full.
+            Overloaded: the disk is full, or all uploads together are too much for it.
         """
+        self._space.take(len(chunk))
         self._batch += chunk
         self.size += len(chunk)
         if len(self._batch) >= BATCH_BYTES:
@@ -59,21 +60,25 @@ class Spool:
         if (
             not self._file.closed
         ):  # then nothing waits between the count of a request and its answer
-            await _in_thread(self._writers, self._file.close)
+            try:
+                await _in_thread(self._writers, self._file.close)
+            finally:
+                self._space.give_back(self.size)
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, bytearray()
         try:
             await _in_thread(self._writers, lambda: _write_all(self._file, batch))
         except OSError as error:
-            raise Overloaded(texts.NO_DISK, retry_after=30) from error
+            raise no_room() from error
 
 
 class Spools:
     """Opens spools in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, space: SpoolSpace) -> None:
         self._folder = folder
+        self._space = space
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="spool")
 
     @asynccontextmanager
@@ -87,12 +92,12 @@ class Spools:
         try:
             await _in_thread(self._writers, lambda: created.append(self._create()))
         except OSError as error:
-            raise Overloaded(texts.NO_DISK, retry_after=30) from error
+            raise no_room() from error
         except asyncio.CancelledError:
             for file in created:  # made, but nobody was told any more
                 file.close()
             raise
-        spool = Spool(created[0], self._writers)
+        spool = Spool(created[0], self._writers, self._space)
         try:
             yield spool
         finally:

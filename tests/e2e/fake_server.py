@@ -20,6 +20,8 @@ from server.access.callers import Callers
 from server.engines.fake import FakeEngine, byte_tokenizer
 from server.observe import logs
 from server.scheduler import Scheduler
+from server.secrecy import keep_secrets
+from server.settings import SECRET_NAMES
 from server.transcribe import Transcriber
 from server.types import GenerationRequest, Hypothesis
 
@@ -61,6 +63,7 @@ def load(_name: str) -> Transcriber:
 
 if __name__ == "__main__":
     settings, callers = configure(os.environ)
+    keep_secrets(SECRET_NAMES)
     logs.configure(settings.log_level)
     reload = partial(Callers.read, os.environ)
     leave(asyncio.run(serve(settings, callers, load, reload)))

@@ -25,6 +25,7 @@ from server.access.callers import Callers
 from server.access.keys import Keyring, new_key
 from server.admission import Admission, Bounds
 from server.app import create_app
+from server.audio.spool_space import SpoolSpace
 from server.engines.base import EngineInfo, EngineStats
 from server.engines.choice import Choice
 from server.http.connections import ConnectionLimits
@@ -195,6 +196,7 @@ class Bench:
     settings: Settings
     access: Access
     metrics: Metrics
+    space: SpoolSpace
     log: io.StringIO = field(default_factory=io.StringIO)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -242,6 +244,7 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
     metrics = Metrics(
         Parts(settings.models, transcribers, admission, loader, access.windows, chosen)
     )
+    space = SpoolSpace(settings.max_spool_bytes)
     app = create_app(
         settings,
         access=access,
@@ -249,11 +252,12 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
         loader=loader,
         admission=admission,
         readiness=readiness,
+        space=space,
         metrics=metrics,
         now=lambda: 1_700_000_000.5,
     )
     parts = (app, transcriber, loader, admission, readiness, transcribers)
-    bench = Bench(*parts, settings, access, metrics)
+    bench = Bench(*parts, settings, access, metrics, space)
     logs.configure("info", bench.log)
     return bench
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from server_process import Start, launcher
 
 from server.audio.loader import Loader
 from server.types import Audio
@@ -93,3 +94,10 @@ def open_room(tmp_path: Path) -> Iterator[OpenRoom]:
     yield opened
     for room in rooms:
         room.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start servers with settings and arguments; they are killed at the end of the test."""
+    with launcher(tmp_path) as launch:
+        yield launch

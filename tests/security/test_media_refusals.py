@@ -104,14 +104,15 @@ def test_only_known_warnings_pass() -> None:
     assert REFUSALS.warnings(Verdict(0, report)) == ("audio_damaged",)
 
 
-def test_a_full_spool_is_a_fault_of_ours() -> None:
-    """The client hears nothing of disks."""
+def test_a_full_spool_is_no_fault() -> None:
+    """There will be room again: 503, and when to come back."""
     error = end(0, '{"reason": "spool_full"}')
 
-    assert (error.status, error.message, error.reason) == (
-        500,
-        texts.LOADER_FAILED.en,
+    assert (error.status, error.message, error.reason, error.retry_after) == (
+        503,
+        texts.NO_DISK.en,
         "spool_full",
+        30,
     )
 
 
