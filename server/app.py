@@ -22,9 +22,10 @@ from server.http.docs_page import DocsPage
 from server.http.exchange import RouteName
 from server.http.metrics import PATH as METRICS
 from server.http.metrics import MetricsPage
-from server.http.middleware import Edge
+from server.http.middleware import OPEN_PATHS, Edge
 from server.http.models import ModelList, Models
 from server.http.openapi import OpenApi, describe
+from server.http.page import PREFIX, Page
 from server.http.parts import Admission, AudioLoader
 from server.http.probes import Alive, Readiness, Ready, Root
 from server.http.spool import Spools
@@ -77,8 +78,12 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     )
     listing = ModelList(models, created=int(now()))
 
+    page = Page() if settings.page == "on" else None
+
     app = falcon.asgi.App(middleware=[RouteName()])
-    app.add_route("/", Root())
+    app.add_route("/", Root(page))
+    if page is not None:
+        app.add_route(PREFIX + "{name}", page)
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", Ready(readiness))
     app.add_route("/openapi.json", OpenApi())
@@ -105,6 +110,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
         limits,
         Cors(settings.cors_origins),
         ClientAddress(settings.trusted_proxies),
+        open_paths=OPEN_PATHS | (page.paths if page else frozenset()),
         new_id=new_id,
         clock=clock,
         on_done=metrics.request_done,

@@ -278,6 +278,11 @@ class Settings:
         "From them, and from nobody else, `X-Forwarded-For` is believed: the nearest address that "
         "is not in these networks is who bad keys are counted by, and what the log names.",
     )
+    page: Literal["on", "off"] = Field(
+        "on",
+        description="`on`: `/` shows browsers a page that transcribes; `off`: it answers everybody "
+        "with JSON.",
+    )
     header_timeout: Seconds = Field(
         10.0,
         description="Longest time from a connection's or a request's first byte to the end of the "

@@ -7,7 +7,7 @@ Must not know: what a route does.
 import asyncio
 import math
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 
 import falcon
 import structlog
@@ -65,6 +65,7 @@ class Edge:
         cors: Cors,
         addresses: ClientAddress,
         *,
+        open_paths: Collection[bytes] = OPEN_PATHS,
         new_id: Callable[[], str],
         clock: Callable[[], float],
         on_done: Callable[[RequestRecord], None],
@@ -75,6 +76,7 @@ class Edge:
         self._addresses = addresses
         self._gate = gate
         self._limits = limits
+        self._open_paths = open_paths
         self._new_id = new_id
         self._clock = clock
         self._on_done = on_done
@@ -116,7 +118,7 @@ class Edge:
                 )
                 await answer.send({"type": "http.response.body"})
                 return
-            if _needs_key(scope):
+            if _needs_key(scope, self._open_paths):
                 await self._let_in(scope, headers, exchange)
             path, exchange.deployment = canonical(scope["path"]), deployment(scope["path"])
             await self._app(exchange.put(scope, path), exchange.body.receive, answer.send)
@@ -175,7 +177,7 @@ def _raw_path(scope: Scope) -> bytes:
     return bytes(raw).partition(b"?")[0]
 
 
-def _needs_key(scope: Scope) -> bool:
+def _needs_key(scope: Scope, open_paths: Collection[bytes]) -> bool:
     """Whether anybody may come here.
 
     Raises:
@@ -183,7 +185,7 @@ def _needs_key(scope: Scope) -> bool:
     """
     path = _raw_path(scope)
     if metrics.OWN_PORT not in scope:
-        return path not in OPEN_PATHS
+        return path not in open_paths
     if path != metrics.PATH.encode():
         raise NotFound(texts.UNKNOWN_URL)
     return False

@@ -24,6 +24,7 @@ from server.errors import (
     InvalidOption,
     MalformedRequest,
     ModelNotFound,
+    NotFound,
     NotReady,
     Overloaded,
     RateLimited,
@@ -35,9 +36,10 @@ from server.errors import (
     UploadTooLarge,
 )
 from server.formats import PLAIN, VTT
-from server.http import events, metrics
+from server.http import events, metrics, page
 from server.http.answer import OPENAI_VERSION
 from server.http.fields import Fields, VadFields, schema_of
+from server.http.page import HTML
 from server.http.schemas import COMPONENTS, STRING, Schema, named, of_error, of_list
 from server.types import Task
 
@@ -119,6 +121,12 @@ DESCRIPTION = (
 )
 
 
+PAGE_FILES: Schema = {
+    content_type: {"schema": {"type": "object"} if content_type == "application/json" else STRING}
+    for content_type in page.TYPES.values()
+}
+
+
 def describe() -> dict[str, Any]:
     """The whole description."""
     return {
@@ -132,13 +140,25 @@ def describe() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"azure": []}],
         "paths": {
-            "/": _open("What this is", _json("Server")),
+            "/": _open("What this is", {**_json("Server"), HTML: {"schema": STRING}}),
+            "/page/{name}": {
+                **_open("Files of the page that browsers get at `/`", PAGE_FILES, NotFound),
+                "parameters": [
+                    {
+                        "name": "name",
+                        "in": "path",
+                        "required": True,
+                        "description": "One of the files; none is there with SUSSURRO_PAGE=off.",
+                        "schema": {"enum": [*page.NAMES]},
+                    }
+                ],
+            },
             "/healthz": _open("Whether the process lives", _json("Alive")),
             "/readyz": _open("Whether it can work now", _json("Ready"), NotReady),
             "/openapi.json": _open(
                 "This description", {"application/json": {"schema": {"type": "object"}}}
             ),
-            "/docs": _open("The same for people", {"text/html; charset=utf-8": {"schema": STRING}}),
+            "/docs": _open("The same for people", {HTML: {"schema": STRING}}),
             "/v1/models": _get("The models", _json("ModelList"), KEYED),
             "/v1/models/{model}": {
                 **_get("One model", _json("Model"), (*KEYED, ModelNotFound)),

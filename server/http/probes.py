@@ -13,6 +13,7 @@ from server import texts
 from server.engines.choice import Choice
 from server.errors import Draining, NotReady
 from server.http.models import Models
+from server.http.page import Page, wants_page
 from server.http.parts import Admission, AudioLoader
 
 REVIVE_SECONDS = 5.0
@@ -83,10 +84,18 @@ class Readiness:
 
 
 class Root:
-    """GET /: what this is, for a person with a browser or curl."""
+    """GET /: what this is, for programs and people with curl; the page for those with a browser."""
 
-    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Name and routes; which version it is, the log and the metrics tell."""
+    def __init__(self, page: Page | None) -> None:
+        self._page = page
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Name and routes; which version it is, the log and the metrics tell. Or the page."""
+        if self._page is not None:
+            resp.set_header("vary", "Accept, Accept-Language")
+            if wants_page(req.accept):
+                self._page.show(req, resp)
+                return
         resp.media = {"status": "ok", "name": "sussurro", "links": LINKS}
 
     on_head = on_get
