@@ -307,7 +307,7 @@ class Settings:
         "without a request longest is closed; if all serve requests, the new one is.",
     )
     discard_bytes: int = Field(
-        256 << 20,
+        4 << 30,
         ge=0,
         description="Most bytes of a refused upload that are read and thrown away, so that the "
         "client sees the answer instead of a broken connection.",
