@@ -114,6 +114,11 @@ bench *ARGS: (_environment "cpu")
     esac
     exec "{{ python }}" -m ops bench "$@"
 
+# Measure what 1000 idle and 200 trickling connections cost those who ask honestly (a minute).
+[no-exit-message]
+slow-peers: (_environment "dev")
+    @PYTHONPATH="{{ root }}:{{ root }}/tests/e2e" "{{ python }}" tests/e2e/slow_peers.py
+
 # Compare a live server with /openapi.json, and time the streaming of ten minutes; ARGS go to pytest.
 [no-exit-message]
 contract *ARGS: (_environment "dev")

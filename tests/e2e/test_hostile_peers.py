@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from server_process import KEY, ROOT, Process, launcher
+from server_process import KEY, ROOT, Process, launcher, noise
 
 SECONDS = 1.0
 """Every deadline of this server."""
@@ -119,6 +119,25 @@ def test_whoever_takes_its_answer_slowly_gets_it(server: Process) -> None:
             assert piece, f"cut off after {received} bytes"
             if time.monotonic() - started < 3 * SECONDS:
                 time.sleep(SECONDS / 4)
+
+
+def test_a_crowd_does_not_keep_others_waiting(server: Process) -> None:
+    """Three of four connections are idle or trickle, and whoever asks is answered each time."""
+    kinds = (b"", b"GET /", upload("wrong", 1_000_000), upload(KEY.key, 1_000_000))
+    with contextlib.ExitStack() as stack, server.client() as client:
+        crowd = [stack.enter_context(connected(server)) for _ in range(3 * CONNECTIONS // 4)]
+        for number, peer in enumerate(crowd):
+            peer.sendall(kinds[number % len(kinds)])
+        for _ in range(20):
+            for peer in crowd:
+                with contextlib.suppress(OSError):  # it has been closed, as it should be
+                    peer.sendall(b"x")
+            assert 200 == client.get("/v1/models").status_code
+            recording = {"file": ("a.wav", noise(1.0))}
+            answer = client.post(
+                "/v1/audio/transcriptions", files=recording, data={"language": "pt"}
+            )
+            assert 200 == answer.status_code
 
 
 def test_idle_connections_make_room(server: Process) -> None:

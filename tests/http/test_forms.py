@@ -106,6 +106,12 @@ BAD: dict[str, tuple[list[Part | bytes], int, str, str | None]] = {
     "field not UTF-8": ([("prompt", b"\xff"), FILE], 400, "invalid_value", "prompt"),
     "field twice": ([("model", "base"), ("model", "base"), FILE], 400, "invalid_value", "model"),
     "too many parts": ([("x", "y")] * 65, 400, "invalid_value", None),
+    "file name too long": (
+        [('file"; filename="' + "x" * 9000, b"ID3")],
+        400,
+        "invalid_value",
+        None,
+    ),
     "headers too long": (
         [raw_part(b"X-Long: " + b"x" * 9000)],
         400,
