@@ -23,6 +23,8 @@ ELSEWHERE = tuple(
         "REDIS_URL",
         "REPLICAS",
         "USAGE_DB",
+        "JOBS_DIR",
+        "DATABASE_URL",
     )
 )
 """Settings, by how they begin, of the person's real server: its callers, limits and counts."""

@@ -35,6 +35,7 @@ def serve() -> None:
         if key is not None:
             click.echo(_welcome(key, read_settings().port), err=True)
     environ.setdefault("SUSSURRO_USAGE_DB", str(RECORDS.with_name("usage.sqlite3")))
+    environ.setdefault("SUSSURRO_JOBS_DIR", str(RECORDS.with_name("jobs")))
     RECORDS.parent.mkdir(mode=0o700, exist_ok=True)
     _sandbox_for(environ)
     sys.stdout.flush()

@@ -37,6 +37,8 @@ from server.http.parts import AsgiApp
 from server.http.parts import Transcriber as AnyTranscriber
 from server.http.probes import Readiness
 from server.http.protocol import make_config
+from server.jobs.database import DatabaseError
+from server.jobs.jobs import Jobs
 from server.loading import LoadModel, load_all, load_model
 from server.metrics.gpus import load_nvml
 from server.metrics.registry import Metrics
@@ -90,7 +92,10 @@ def configure(environ: Mapping[str, str]) -> tuple[Settings, Callers]:
         settings = Settings.from_env(environ)
     except SettingsError as error:
         raise ConfigError(error.problems) from None
-    if problems := _unknown_languages(settings):
+    problems = _unknown_languages(settings)
+    if settings.database_url.get_secret_value() and settings.jobs_dir is None:
+        problems.append(f"{PREFIX}DATABASE_URL: needs {PREFIX}JOBS_DIR, too, for the jobs' audio")
+    if problems:
         raise ConfigError(problems)
     try:
         return settings, Callers.from_settings(settings)
@@ -150,7 +155,8 @@ async def serve(
     `chosen` is told by `/readyz`.
 
     Raises:
-        ConfigError: the sandbox, the file of usage or the Redis that is asked for cannot be had.
+        ConfigError: the sandbox, the file of usage, the Redis or the place for jobs that is asked
+            for cannot be had.
     """
     log = structlog.get_logger()
     try:
@@ -183,6 +189,7 @@ async def serve(
         load_nvml() if on_gpu else None,
         settings.gpus,
     )
+    jobs = _open_jobs(settings, access, transcribers)
     app = create_app(
         settings,
         access=access,
@@ -192,16 +199,34 @@ async def serve(
         readiness=readiness,
         space=space,
         metrics=metrics,
+        jobs=jobs,
     )
     try:
+        if jobs is not None:
+            await jobs.start()
+            readiness.on_drain(jobs.drain)
         loading = load_all(settings.models, load, transcribers)
         return await _listen(settings, app, readiness, loading, transcribers)
     finally:
+        if jobs is not None:
+            await jobs.close()
         for transcriber in transcribers.values():
             await asyncio.to_thread(transcriber.engine.close, CLOSE_SECONDS)
         await loader.close()
         await access.close()
         log.info("stopped")
+
+
+def _open_jobs(
+    settings: Settings, access: Access, transcribers: Mapping[str, AnyTranscriber]
+) -> Jobs | None:
+    """Where jobs are kept, if they are; blocks."""
+    if settings.jobs_dir is None:
+        return None
+    try:
+        return Jobs(settings, access, transcribers)
+    except DatabaseError as error:
+        raise ConfigError([str(error)]) from None
 
 
 async def _listen(

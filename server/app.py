@@ -20,6 +20,7 @@ from server.http.client_address import ClientAddress
 from server.http.cors import Cors
 from server.http.docs_page import DocsPage
 from server.http.exchange import RouteName
+from server.http.jobs import JobList, JobTranscript, OneJob
 from server.http.metrics import PATH as METRICS
 from server.http.metrics import MetricsPage
 from server.http.middleware import OPEN_PATHS, Edge
@@ -31,6 +32,7 @@ from server.http.probes import Alive, Readiness, Ready, Root
 from server.http.spool import Spools
 from server.http.transcriptions import Service, Transcriptions
 from server.http.usage import UsageReport
+from server.jobs.jobs import Jobs
 from server.metrics.registry import Metrics
 from server.settings import Settings
 from server.types import TranscriptionOptions
@@ -46,6 +48,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     readiness: Readiness,
     space: SpoolSpace,
     metrics: Metrics,
+    jobs: Jobs | None = None,
     new_id: Callable[[], str] = lambda: f"req_{uuid.uuid4().hex}",
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], float] = time.time,
@@ -75,6 +78,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
             keepalive_interval=settings.keepalive_interval,
         ),
         request_timeout=settings.request_timeout,
+        jobs=jobs,
     )
     listing = ModelList(models, created=int(now()))
 
@@ -94,6 +98,9 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     app.add_route("/v1/usage", UsageReport(access.usage))
     app.add_route("/v1/audio/transcriptions", Transcriptions("transcribe", service))
     app.add_route("/v1/audio/translations", Transcriptions("translate", service))
+    app.add_route("/v1/jobs", JobList(jobs))
+    app.add_route("/v1/jobs/{job_id}", OneJob(jobs))
+    app.add_route("/v1/jobs/{job_id}/transcript", JobTranscript(jobs, service.bodies))
     problems.install(app)
 
     limits = BodyLimits(

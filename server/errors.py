@@ -6,14 +6,18 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ServerError
     ├── MalformedRequest       400  not HTTP as RFC 9112 has it
     ├── InvalidOption          400  a field is missing, malformed or not supported
+    ├── JobsOff                400  this server keeps no jobs
     ├── BadAudio               400  not audio, empty, or nothing that can be decoded
     ├── AudioTooLong           400  more seconds than the limit
     ├── Unauthenticated        401  no key, or one we do not know
     ├── Forbidden              403  the key lacks the scope
     ├── NotFound               404  no such route
-    │   └── ModelNotFound      404  no such model
+    │   ├── ModelNotFound      404  no such model
+    │   ├── JobNotFound        404  no such job of yours
+    │   └── NoTranscript       404  the job has none, and will have none
     ├── MethodNotAllowed       405
     ├── UploadTimeout          408  the body stopped coming
+    ├── JobNotFinished         409  the job has no transcript yet
     ├── UploadTooLarge         413  more bytes than the limit
     ├── UnsupportedMediaType   415  the body is not multipart/form-data
     ├── RateLimited            429  your share is used up
@@ -22,6 +26,7 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ├── InternalError          500  anything that we did not foresee
     │   └── EngineError        500  the engine failed
     ├── Overloaded             503  the server's queue is full
+    ├── JobsUnavailable        503  the database of jobs does not answer
     ├── NotReady               503  the models are still loading, or a part has failed
     ├── EngineUnavailable      503  the engine is stuck or gone; the server starts again
     ├── Draining               503  the server is about to stop
@@ -89,6 +94,14 @@ class InvalidOption(ServerError):
     code = "invalid_value"
 
 
+class JobsOff(ServerError):
+    """Jobs are not kept by this server."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "jobs_off"
+
+
 class BadAudio(ServerError):
     """The file holds no audio that can be decoded."""
 
@@ -135,6 +148,18 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class JobNotFound(NotFound):
+    """No such job, or it is another caller's."""
+
+    code = "job_not_found"
+
+
+class NoTranscript(NotFound):
+    """The job has failed, was cancelled, or its transcript was deleted."""
+
+    code = "transcript_unavailable"
+
+
 class MethodNotAllowed(ServerError):
     """The route exists, but not for this method."""
 
@@ -149,6 +174,14 @@ class UploadTimeout(ServerError):
     status = 408
     type = "invalid_request_error"
     code = "upload_timeout"
+
+
+class JobNotFinished(ServerError):
+    """The job has no transcript yet."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "job_not_finished"
 
 
 class UploadTooLarge(ServerError):
@@ -224,6 +257,13 @@ class Overloaded(ServerError):
 
     status = 503
     code = "overloaded"
+
+
+class JobsUnavailable(ServerError):
+    """The database of jobs does not answer."""
+
+    status = 503
+    code = "jobs_unavailable"
 
 
 class NotReady(ServerError):

@@ -5,7 +5,7 @@ Must not know: how a window is decoded, or in which order.
 """
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from server.audio.windows import Decibels, is_silent
 from server.scheduler import Turn
@@ -81,3 +81,14 @@ class Job:
             windows=self.stats.windows + windows,
             fallbacks=self.stats.fallbacks + fallbacks,
         )
+
+    def add(self, part: "Job") -> None:
+        """What a part of the recording has found and cost, counted by itself."""
+        self.dropped += part.dropped
+        for code, seconds in part.heard.items():
+            self.heard[code] = self.heard.get(code, 0.0) + seconds
+        spent = {
+            each.name: getattr(self.stats, each.name) + getattr(part.stats, each.name)
+            for each in fields(TranscriptionStats)
+        }
+        self.stats = TranscriptionStats(**spent)

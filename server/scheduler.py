@@ -25,6 +25,10 @@ QUANTUM = 30.0
 """Audio seconds that a request may be ahead of its key's others: one full window."""
 
 
+BACKGROUND = 4.0
+"""What a call is charged that nobody waits for: beside one busy key such work gets a fifth."""
+
+
 @dataclass(order=True, slots=True)
 class Waiting:
     """A call that waits for the engine; the earliest part of a recording goes first."""
@@ -38,8 +42,12 @@ class Waiting:
 
 @dataclass(eq=False, slots=True)
 class Share:
-    """One key: the audio seconds that it was given, and the point that its requests are at."""
+    """One key: the audio seconds that it was given, and the point that its requests are at.
 
+    What nobody waits for has a share of its own, where each second counts as `weight`.
+    """
+
+    weight: float = 1.0
     turns: int = 0
     served: float = 0.0
     reached: float = 0.0
@@ -89,7 +97,7 @@ class Scheduler:
         self._in_flight_s = 0.0
         self._spared = 0
         self._reached = 0.0
-        self._shares: dict[str, Share] = {}
+        self._shares: dict[tuple[str, bool], Share] = {}
         self._backlog: set[Turn] = set()
         self._numbers = itertools.count(1)
 
@@ -101,7 +109,12 @@ class Scheduler:
 
     @contextmanager
     def turn(
-        self, deadline: float | None = None, *, key_id: str = "", audio_s: float = 0.0
+        self,
+        deadline: float | None = None,
+        *,
+        key_id: str = "",
+        audio_s: float = 0.0,
+        background: bool = False,
     ) -> Iterator[Turn]:
         """A new request; leaving the context drops whatever it still has here and in the engine.
 
@@ -109,8 +122,10 @@ class Scheduler:
             deadline: an instant of `time.monotonic()`, for the engine.
             key_id: requests of one key share its turns.
             audio_s: the recording's length.
+            background: nobody waits for it.
         """
-        share = self._shares.setdefault(key_id, Share())
+        whose = (key_id, background)
+        share = self._shares.setdefault(whose, Share(BACKGROUND if background else 1.0))
         share.turns += 1
         turn = Turn(next(self._numbers), deadline, share, audio_s)
         try:
@@ -119,7 +134,7 @@ class Scheduler:
             self._backlog.discard(turn)
             share.turns -= 1
             if not share.turns:
-                del self._shares[key_id]
+                del self._shares[whose]
             self.engine.cancel(turn.request_id)
 
     async def run(
@@ -160,7 +175,7 @@ class Scheduler:
         It is charged, but waits for no place: behind whole windows that came later, it would keep
         back a text that is all but done. A request has one at most for each window under way.
         """
-        turn.share.served += charge
+        turn.share.served += charge * turn.share.weight
         turn.served += charge
         return await asyncio.wrap_future(call())
 
@@ -186,14 +201,14 @@ class Scheduler:
     def _grant(self) -> None:
         while turn := self._next():
             spare = not self._fits(turn.waiting[0].size)
-            if spare and (turn.audio_s > SHORT or self._spared >= self.engine.info.spare):
+            if spare and not self._may_be_spare(turn):
                 return
             waiting = heapq.heappop(turn.waiting)
             self._spared += spare
             self._in_flight += 1
             self._in_flight_s += waiting.size
             self._reached, turn.share.reached = turn.share.served, turn.served
-            turn.share.served += waiting.charge
+            turn.share.served += waiting.charge * turn.share.weight
             turn.served += waiting.charge
             waiting.granted.set_result(spare)
 
@@ -213,6 +228,11 @@ class Scheduler:
         info = self.engine.info
         room = self._in_flight_s + size <= info.max_in_flight_s
         return room and self._in_flight < info.max_in_flight
+
+    def _may_be_spare(self, turn: Turn) -> bool:
+        """Whether a spare place is free, and this is a short recording that somebody waits for."""
+        free = self._spared < self.engine.info.spare
+        return free and turn.audio_s <= SHORT and turn.share.weight == 1.0
 
     def _release(self, size: float, spare: bool) -> None:
         self._in_flight -= 1

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 PREFIX = "SUSSURRO_"
-SECRETS = ("api_keys", "key_pepper", "token_keys", "denied_tokens", "redis_url")
+SECRETS = ("api_keys", "key_pepper", "token_keys", "denied_tokens", "redis_url", "database_url")
 """Settings with a `_FILE` twin that names a file holding the value."""
 
 SECRET_NAMES = tuple(PREFIX + name.upper() for name in SECRETS)
@@ -354,6 +354,45 @@ class Settings:
     )
     max_waiting: int = Field(
         256, ge=0, le=10_000, description="Requests that wait for a place; further ones get 503."
+    )
+    jobs_dir: Path | None = Field(
+        None,
+        description="Folder of jobs (`background=true`): the audio of those that are not done, "
+        "and, unless SUSSURRO_DATABASE_URL is set, their table. Without it there are no jobs.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL for the table of jobs, as `postgresql://`, where several servers "
+        "share one queue; they need one SUSSURRO_JOBS_DIR, too. Without it the table is an SQLite "
+        "file.",
+    )
+    max_running_jobs: int = Field(
+        4, ge=1, le=1_000, description="Jobs that this server works on at once."
+    )
+    max_queued_jobs: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="Jobs of all callers that are not done yet; further ones get 503.",
+    )
+    max_queued_jobs_per_key: int = Field(
+        1_000,
+        ge=1,
+        le=10_000_000,
+        description="Jobs of one caller that are not done yet; further ones get 429.",
+    )
+    job_lease: float = Field(
+        15.0,
+        ge=1,
+        le=3_600,
+        description="Time after which another server may take a job whose server was not heard "
+        "of, in seconds.",
+    )
+    job_results_hours: float = Field(
+        24.0,
+        gt=0,
+        le=8_760,
+        description="Time that a job's transcript is kept after it was made, in hours.",
     )
     max_loads: int = Field(2, ge=1, le=64, description="Media files decoded at once; others wait.")
     drain_grace: float = Field(

@@ -5,7 +5,7 @@ Must not know: how spans were cut, how they are put together.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 
 from server.by_alignment import ByAlignment
@@ -14,6 +14,7 @@ from server.decoding.guard import needed_voice, plain, suspect_segment
 from server.decoding.language_choice import languages_of_window, restrict
 from server.decoding.tokenizer import Tokenizer
 from server.job import Job
+from server.kept import SpanState
 from server.types import SAMPLE_RATE, OnSegments, Segment, SpeechSegment, Window
 from server.window_decoder import WindowDecoder
 from server.window_rest import Context, Found
@@ -45,7 +46,11 @@ class SpanDecoder:
         self._by_timestamps = ByTimestamps(windows, tokenizer)
 
     async def decode(
-        self, job: Job, span: SpeechSegment, prompt: tuple[int, ...], on_segments: OnSegments
+        self,
+        job: Job,
+        state: SpanState,
+        on_segments: OnSegments,
+        on_window: Callable[[SpanState], None],
     ) -> None:
         """Tell the segments of a span, in order, in seconds of the recording.
 
@@ -54,10 +59,12 @@ class SpanDecoder:
         two of them. Where words cannot be placed, the model's own timestamps say where to go
         on: in a translation, whose words are not spoken, with an engine that places none, and in
         `accurate` mode, which hands each window the text before it.
+
+        `state` is where to begin, or to go on; after each window `on_window` is told the next.
         """
-        segments: list[Segment] = []
-        context = Context(prompt, span.start / SAMPLE_RATE)
-        todo = [(span, 0)]
+        segments = list(state.pending)
+        context = Context(state.previous, state.last_speech_end)
+        todo = list(state.todo)
         while todo:
             segments = _hand_on(segments, todo[0][0].start / SAMPLE_RATE, on_segments)
             stretch, depth = todo.pop(0)
@@ -82,6 +89,9 @@ class SpanDecoder:
             seconds = sum(each.end - each.start for each in kept)
             job.heard[found.language] = job.heard.get(found.language, 0.0) + seconds
             self._remember(job, context, found, kept)
+            on_window(
+                SpanState(tuple(todo), tuple(segments), context.previous, context.last_speech_end)
+            )
         _hand_on(segments, math.inf, on_segments)
 
     async def _window(

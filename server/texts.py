@@ -199,6 +199,11 @@ STREAM_NEEDS_TEXT = Text(
     "`stream` exige uma transcrição com `response_format` json ou text: seus eventos levam só "
     "texto. Omita `stream`, ou use um desses formatos.",
 )
+STREAM_OR_BACKGROUND = Text(
+    "A job in the background cannot be streamed. Leave `stream` out, or `background` and `Prefer`.",
+    "Uma tarefa em segundo plano não pode ser transmitida. Omita `stream`, ou `background` e "
+    "`Prefer`.",
+)
 TRANSLATION_LANGUAGE = Text(
     "`language` is not for translations: they find the language, and answer in English. Leave it "
     "out, or use /v1/audio/transcriptions.",
@@ -338,6 +343,50 @@ OVERLOADED = Text(
     "The server is at its limit. Try again in {seconds} s.",
     "O servidor está no limite. Tente de novo em {seconds} s.",
 )
+TOO_MANY_JOBS_OF_KEY = Text(
+    "Your API key has {count} jobs that are not done, as many as it may. Try again when some are.",
+    "Sua chave de API tem {count} tarefas por terminar, tantas quanto pode. Tente de novo quando "
+    "algumas terminarem.",
+)
+TOO_MANY_JOBS = Text(
+    "The server has as many jobs as it takes. Try again later.",
+    "O servidor tem tantas tarefas quanto aceita. Tente de novo mais tarde.",
+)
+JOBS_UNAVAILABLE = Text(
+    "The server's table of jobs cannot be reached. Try again in a moment.",
+    "A tabela de tarefas do servidor está fora de alcance. Tente de novo em instantes.",
+)
+JOBS_OFF = Text(
+    "This server keeps no jobs. Send the request without `background` and without `Prefer`, or ask "
+    "whoever runs the server to set SUSSURRO_JOBS_DIR.",
+    "Este servidor não guarda tarefas. Envie a requisição sem `background` e sem `Prefer`, ou peça "
+    "a quem opera o servidor que defina SUSSURRO_JOBS_DIR.",
+)
+NO_SUCH_JOB = Text(
+    "Your API key has no such job. See those that it has at `/v1/jobs`.",
+    "Sua chave de API não tem esta tarefa. Veja as que ela tem em `/v1/jobs`.",
+)
+JOB_NOT_FINISHED = Text(
+    "The job is not done: it is {state}. Try again in {wait} s.",
+    "A tarefa não terminou: está {state}. Tente de novo em {wait} s.",
+)
+NO_TRANSCRIPT = Text(
+    "The job is {state}: it has no transcript, and will have none. Send the recording again.",
+    "A tarefa está {state}: não tem transcrição, nem terá. Envie a gravação de novo.",
+)
+JOB_GIVEN_UP = Text(
+    "The server died each time it worked on this recording. Ask whoever runs it to look, with the "
+    "job's id.",
+    "O servidor caiu cada vez que trabalhou nesta gravação. Peça a quem o opera que veja, com o id "
+    "da tarefa.",
+)
+JOB_STATES = {
+    "queued": Text("queued", "na fila"),
+    "running": Text("running", "em andamento"),
+    "failed": Text("failed", "encerrada por falha"),
+    "cancelled": Text("cancelled", "cancelada"),
+    "expired": Text("expired", "expirada"),
+}
 ENGINE_QUEUE_FULL = Text(
     "The engine's queue is full. Try again soon.",
     "A fila do motor está cheia. Tente de novo em breve.",

@@ -8,7 +8,7 @@ runs.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,7 +25,8 @@ from server.decoding.tokenizer import Tokenizer
 from server.engines.base import Engine
 from server.errors import DeadlineExceeded
 from server.job import Job
-from server.scheduler import Scheduler, Turn
+from server.kept import Forgetful, Keeper, Kept, Plan, SpanState
+from server.scheduler import Scheduler
 from server.segment_order import SegmentOrder
 from server.span_decoder import N_SAMPLES, SpanDecoder
 from server.types import (
@@ -81,6 +82,9 @@ class Transcriber:
         key_id: str = "",
         on_progress: OnProgress | None = None,
         on_segments: OnSegments | None = None,
+        background: bool = False,
+        kept: Kept | None = None,
+        keeper: Keeper | None = None,
     ) -> Transcript:
         """Transcribe or translate a whole recording. Cancelling frees all that it holds.
 
@@ -91,6 +95,9 @@ class Transcriber:
             key_id: who asks: requests of one key share its turns.
             on_progress: is told each stretch of audio that is done with.
             on_segments: told the transcript's segments as they come, on the event loop.
+            background: nobody waits; requests go first.
+            kept: what of it is done already.
+            keeper: is given what gets done.
 
         Raises:
             DeadlineExceeded: not done in time.
@@ -99,26 +106,23 @@ class Transcriber:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             async with asyncio.timeout(left):
-                with self._scheduler.turn(deadline, key_id=key_id, audio_s=audio.duration) as turn:
+                with self._scheduler.turn(
+                    deadline, key_id=key_id, audio_s=audio.duration, background=background
+                ) as turn:
+                    level = await asyncio.to_thread(levels, audio.pcm)
+                    job = Job(audio, level, options, turn, on_progress or _ignore)
                     return await self._transcribe(
-                        audio, options, turn, on_progress or _ignore, on_segments
+                        job, on_segments, kept or Kept(), keeper or Forgetful()
                     )
         except TimeoutError:
             raise DeadlineExceeded(texts.DEADLINE_EXCEEDED) from None
 
     async def _transcribe(
-        self,
-        audio: Audio,
-        options: TranscriptionOptions,
-        turn: Turn,
-        on_progress: OnProgress,
-        on_segments: OnSegments | None,
+        self, job: Job, on_segments: OnSegments | None, kept: Kept, keeper: Keeper
     ) -> Transcript:
-        level = await asyncio.to_thread(levels, audio.pcm)
-        spans = await _cut(audio, level, options)
-        job = Job(audio, level, options, turn, on_progress)
-        spans = [span for span in spans if not job.is_silent(span.start, span.end)]
-        job.language = options.language or await self._detect_language(job, spans)
+        plan = kept.plan or await self._plan(job)
+        job.language, spans = plan.language, plan.spans
+        keeper.plan(plan)
         job.beside = len(spans)
         if on_segments and spans:
             job.urgent_until = spans[0].end
@@ -126,20 +130,77 @@ class Transcriber:
         # Spans are independent of one another, so they are decoded side by side; twice as many as
         # the engine takes, so that the next ones are ready when it has room for several at once.
         places = asyncio.Semaphore(2 * self.engine.info.max_in_flight)
-        prompt = encode_prompt(self._tokenizer, options.prompt)
-
-        order = SegmentOrder(
-            len(spans), word_timestamps=options.word_timestamps, on_segments=on_segments
-        )
+        prompt = encode_prompt(self._tokenizer, job.options.prompt)
+        words = job.options.word_timestamps
+        order = SegmentOrder(len(spans), word_timestamps=words, on_segments=on_segments)
 
         async def decode(index: int, span: SpeechSegment) -> None:
+            begun = SpanState(
+                ((span, 0),),
+                previous=prompt if index == 0 else (),
+                last_speech_end=span.start / SAMPLE_RATE,
+            )
+            state = kept.states.get(index, begun)
+            order.add(index, kept.told.get(index, ()))
             async with places:
-                previous = prompt if index == 0 else ()
-                await self._spans.decode(job, span, previous, partial(order.add, index))
+                await self._decode(
+                    job, state, partial(order.add, index), partial(keeper.window, index)
+                )
             order.close(index)
 
         await _all(decode(index, span) for index, span in enumerate(spans))
         return _assemble(job, tuple(order.segments))
+
+    async def _plan(self, job: Job) -> Plan:
+        """Where to cut, and which language is spoken."""
+        spans = await _cut(job.audio, job.level, job.options)
+        spans = [span for span in spans if not job.is_silent(span.start, span.end)]
+        language = job.options.language or await self._detect_language(job, spans)
+        return Plan(language, tuple(spans))
+
+    async def _decode(
+        self,
+        job: Job,
+        state: SpanState,
+        on_segments: OnSegments,
+        on_window: Callable[[Sequence[Segment], SpanState], None],
+    ) -> None:
+        """One span, from where it stands; what it finds and costs is counted apart, then added."""
+        done_s, told = 0.0, list[Segment]()
+
+        def progress(audio_s: float) -> None:
+            nonlocal done_s
+            done_s += audio_s
+            job.on_progress(audio_s)
+
+        own = replace(
+            job,
+            on_progress=progress,
+            stats=state.stats,
+            dropped=list(state.dropped),
+            heard=dict(state.heard),
+        )
+        progress(state.done_s)
+
+        def tell(segments: Sequence[Segment]) -> None:
+            told.extend(segments)
+            on_segments(segments)
+
+        def keep(reached: SpanState) -> None:
+            on_window(
+                tuple(told),
+                replace(
+                    reached,
+                    done_s=done_s,
+                    stats=own.stats,
+                    dropped=tuple(own.dropped),
+                    heard=dict(own.heard),
+                ),
+            )
+            told.clear()
+
+        await self._spans.decode(own, state, tell, keep)
+        job.add(own)
 
     async def _detect_language(self, job: Job, spans: Sequence[SpeechSegment]) -> str:
         """The vote of up to three windows spread over the recording; one is enough if certain.

@@ -63,6 +63,11 @@ class Allowances:
         """The server failed: it was not used."""
         await self._windows.give_back(spent.counters, spent.seconds)
 
+    async def take_up(self, spent: Spent) -> None:
+        """What an earlier process charged for work that is still to be done."""
+        counters = [counter for counter in spent.counters if counter.until > self._clock()]
+        await self._windows.remember(counters, spent.seconds)
+
     async def remember(self, name: str, hour_s: float, day_s: float) -> None:
         """What a caller has used of this hour and this day, as it was written down."""
         counters = self._counters(Principal("", name))

@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS usage (
     PRIMARY KEY (name, hour)
 ) WITHOUT ROWID
 """
+COUNTED = """
+CREATE TABLE IF NOT EXISTS counted (id TEXT PRIMARY KEY, hour INTEGER NOT NULL) WITHOUT ROWID
+"""
 ADD = """
 INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     requests = requests + excluded.requests, audio_ms = audio_ms + excluded.audio_ms
@@ -82,7 +85,9 @@ class Usage:
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(SCHEMA)
             oldest = (int(clock()) // DAY - KEEP_DAYS + 1) * 24
-            self._database.execute("DELETE FROM usage WHERE hour < ?", (oldest,))
+            self._database.execute(COUNTED)
+            for table in ("usage", "counted"):
+                self._database.execute(f"DELETE FROM {table} WHERE hour < ?", (oldest,))  # noqa: S608
 
     async def close(self) -> None:
         """Write what is pending, and close the file."""
@@ -94,6 +99,10 @@ class Usage:
         """Count a transcription; negative values take one back. Cannot be cancelled half-way."""
         ms = round(audio_s * 1000)
         await asyncio.shield(self._run(partial(self._add, name, ms, requests)))
+
+    async def add_once(self, name: str, audio_s: float, once: str) -> None:
+        """Count a transcription, unless one of this id was counted before."""
+        await asyncio.shield(self._run(partial(self._add_once, name, audio_s, once)))
 
     async def by_day(self, name: str | None) -> list[DayOfUse]:
         """One caller's days, or everybody's, oldest first."""
@@ -121,6 +130,16 @@ class Usage:
         self._pending[name, hour, "requests"] += requests
         self._pending[name, hour, "audio_ms"] += ms
         self._write()
+
+    def _add_once(self, name: str, audio_s: float, once: str) -> None:
+        hour, ms = int(self._clock()) // HOUR, round(audio_s * 1000)
+        mark = ("INSERT INTO counted VALUES (?, ?) ON CONFLICT DO NOTHING", (once, hour))
+        try:
+            with self._database:
+                if self._database.execute(*mark).rowcount:
+                    self._database.execute(ADD, (name, hour, 1, ms))
+        except sqlite3.Error:
+            self._add(name, ms, 1)  # kept in memory, and logged
 
     def _write(self) -> None:
         """In one transaction; on failure everything stays pending."""

@@ -31,8 +31,13 @@ class Account:
         Raises:
             InsufficientQuota: the caller's minutes do not suffice.
         """
-        self._spent = await self._allowances.spend(self._caller, audio_s)
+        await self.reserve(audio_s)
         self.audio_s = audio_s
+
+    async def reserve(self, audio_s: float) -> Spent:
+        """As `charge`, for a job: it counts as used when that is done."""
+        self._spent = await self._allowances.spend(self._caller, audio_s)
+        return self._spent
 
     async def give_back(self) -> None:
         """It was not used."""

@@ -29,6 +29,8 @@ class Exchange:
     body: RequestBody
     answer: "Answer"
     principal: Principal | None = None
+    query: bytes = b""
+    """What follows the `?`, as it was sent."""
     deployment: str | None = None
     """The name in Azure's path, which may be a model's."""
 
@@ -40,8 +42,9 @@ class Exchange:
     def put(self, scope: Scope, path: str) -> Scope:
         """A copy of the scope that carries this exchange and is routed by `path`.
 
-        No route takes a query; Falcon would fail on one that is not UTF-8.
+        The query stays here: Falcon would fail on one that is not UTF-8.
         """
+        self.query = scope["query_string"]
         return {**scope, "path": path, "query_string": b"", _KEY: self}
 
 

@@ -150,6 +150,11 @@ class Fields(BaseModel):
         le=1,
         description="Not OpenAI's. From here on a window may hold no speech; 0.6 by default.",
     )
+    background: Flag = Field(
+        False,
+        description="Not OpenAI's here. 202 and a job instead of the text, which is fetched later; "
+        "so does the header `Prefer: respond-async`. Not with `stream`.",
+    )
     x_dropped: Flag = Field(
         False, description="Not OpenAI's. `verbose_json` tells what was left out, and why."
     )

@@ -32,7 +32,7 @@ _INDEXED = re.compile(r"\[\d*\]$")
 class Form:
     """Values by field name, in the order of arrival; `[]` and `[0]` are cut off the names."""
 
-    fields: Mapping[str, list[str]] = field(default_factory=dict)
+    fields: dict[str, list[str]] = field(default_factory=dict)
 
 
 ROUTES: Mapping[Task, str] = {"transcribe": "transcriptions", "translate": "translations"}

@@ -33,7 +33,7 @@ CLIENT_CLOSED = 499
 """Logged, never sent: the client left before the answer."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_UNVERSIONED = re.compile(r"/(audio|models)(/|$)")
+_UNVERSIONED = re.compile(r"/(audio|models|jobs)(/|$)")
 _AZURE = re.compile(r"/openai(/deployments/(?P<name>[^/]+))?(?=/)")
 
 

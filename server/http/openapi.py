@@ -22,9 +22,14 @@ from server.errors import (
     InsufficientQuota,
     InternalError,
     InvalidOption,
+    JobNotFinished,
+    JobNotFound,
+    JobsOff,
+    JobsUnavailable,
     MalformedRequest,
     ModelNotFound,
     NotFound,
+    NoTranscript,
     NotReady,
     Overloaded,
     RateLimited,
@@ -39,6 +44,7 @@ from server.formats import PLAIN, VTT
 from server.http import events, metrics, page
 from server.http.answer import OPENAI_VERSION
 from server.http.fields import Fields, VadFields, schema_of
+from server.http.jobs import MAX_PAGE, PAGE, SHOWN
 from server.http.page import HTML
 from server.http.schemas import COMPONENTS, STRING, Schema, named, of_error, of_list
 from server.types import Task
@@ -67,6 +73,32 @@ TRANSCRIBING = (
 
 FOR_TRANSCRIPTIONS = frozenset({"language", "timestamp_granularities", "include", "stream"})
 """Fields that translations refuse."""
+
+SEEING_JOBS = (*KEYED, JobsOff, JobNotFound, JobsUnavailable)
+LISTING_JOBS = (*SEEING_JOBS, InvalidOption)
+READING_JOBS = (*LISTING_JOBS, JobNotFinished, NoTranscript)
+
+JOB_ID: Schema = {
+    "name": "job_id",
+    "in": "path",
+    "required": True,
+    "description": "The `id` of a job.",
+    "schema": {"type": "string", "minLength": 1},
+}
+PAGING: list[Schema] = [
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "How many.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE},
+    },
+    {
+        "name": "after",
+        "in": "query",
+        "description": "The `id` of the last one of the page before.",
+        "schema": {"type": "string"},
+    },
+]
 
 EMPTY: Schema = {"const": ""}
 """What some clients send for a field that their user left alone."""
@@ -175,6 +207,19 @@ def describe() -> dict[str, Any]:
             metrics.PATH: _get(
                 "Figures for Prometheus", {metrics.CONTENT_TYPE: {"schema": STRING}}, KEYED
             ),
+            "/v1/jobs": {
+                **_get("The caller's jobs, newest first", _json("JobList"), LISTING_JOBS),
+                "parameters": PAGING,
+            },
+            "/v1/jobs/{job_id}": {
+                **_get("One job", _json("Job"), SEEING_JOBS),
+                "delete": _operation("End a job, or delete its text", _json("Job"), SEEING_JOBS),
+                "parameters": [JOB_ID],
+            },
+            "/v1/jobs/{job_id}/transcript": {
+                **_get("A job's text, in any format", _texts("translate"), READING_JOBS),
+                "parameters": [JOB_ID, *_shown()],
+            },
             "/v1/usage": _get("What callers have used", _json("UsageReport"), KEYED),
             "/v1/audio/transcriptions": {"post": _audio("transcribe")},
             "/v1/audio/translations": {"post": _audio("translate")},
@@ -212,21 +257,49 @@ def _open(summary: str, content: Schema, *errors: type[ServerError]) -> Schema:
 
 def _get(summary: str, content: Schema, errors: Iterable[type[ServerError]]) -> Schema:
     """A path that is read; HEAD has the same answers without their bodies."""
-    responses = {"200": _answer("OK", content), **_refusals(errors)}
+    operation = _operation(summary, content, errors)
+    responses = operation["responses"]
     bodiless = {
         status: {key: value for key, value in response.items() if key != "content"}
         for status, response in responses.items()
     }
     return {
-        "get": {"summary": summary, "responses": responses},
+        "get": operation,
         "head": {"summary": summary, "responses": bodiless},
     }
+
+
+def _operation(summary: str, content: Schema, errors: Iterable[type[ServerError]]) -> Schema:
+    """One method of a path that takes no body."""
+    responses = {"200": _answer("OK", content), **_refusals(errors)}
+    return {"summary": summary, "responses": responses}
+
+
+def _shown() -> list[Schema]:
+    """The fields of a form that may be in the query of a transcript."""
+    parameters = []
+    for name in SHOWN:
+        schema = schema_of(name)
+        description = schema.pop("description")
+        schema.pop("default", None)
+        parameters.append(
+            {"name": name, "in": "query", "description": description, "schema": schema}
+        )
+    return parameters
 
 
 def _audio(task: Task) -> Schema:
     """One of the two routes that take a recording."""
     return {
         "summary": "Speech to text" if task == "transcribe" else "Speech to English text",
+        "parameters": [
+            {
+                "name": "Prefer",
+                "in": "header",
+                "description": "`respond-async`: as the field `background`.",
+                "schema": {"type": "string"},
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": {"multipart/form-data": {"schema": form_schema(task)}},
@@ -240,9 +313,21 @@ def _audio(task: Task) -> Schema:
                     "x-sussurro-warning": {"schema": STRING},
                 }
             },
-            **_refusals(TRANSCRIBING),
+            "202": _accepted(),
+            **_refusals((*TRANSCRIBING, JobsOff, JobsUnavailable)),
         },
     }
+
+
+def _accepted() -> Schema:
+    """A job instead of a text."""
+    answer = _answer("A job, whose text is fetched later", _json("Job"))
+    answer["headers"] |= {
+        "location": {"required": True, "schema": {"type": "string", "pattern": "^/v1/jobs/"}},
+        "preference-applied": {"schema": {"const": "respond-async"}},
+        **ALLOWANCE,
+    }
+    return answer
 
 
 def form_schema(task: Task) -> Schema:
@@ -279,10 +364,18 @@ def _as_sent(schema: Schema) -> Schema:
     return {**kept, "anyOf": [*kinds, EMPTY]}
 
 
+TRUE: Schema = {"enum": [True, 1]}
+
+
 def _either(name: str, other: str) -> Schema:
     """Not both of two fields."""
     there = {name: SAID, other: SAID}
     return {"not": {"required": [name, other], "properties": there}}
+
+
+def _not_both(name: str, other: str) -> Schema:
+    """As above, of two that are true or false."""
+    return {"not": {"required": [name, other], "properties": {name: TRUE, other: TRUE}}}
 
 
 def _needs(name: str, asked: Schema, other: str, values: list[str], default: str) -> Schema:
@@ -294,11 +387,11 @@ def _needs(name: str, asked: Schema, other: str, values: list[str], default: str
     return {"if": {"required": [name], "properties": {name: asked}}, "then": needed}
 
 
-TRUE: Schema = {"enum": [True, 1]}
 VERBOSE = ["verbose_json"]
 TOGETHER: list[Schema] = [
     _either("languages", "language"),
     _either("keywords", "hotwords"),
+    _not_both("stream", "background"),
     _needs("stream", TRUE, "response_format", ["json", "text"], "json"),
     _needs("include", SAID, "response_format", ["json"], "json"),
     _needs("timestamp_granularities", SAID, "response_format", VERBOSE, "json"),

@@ -49,6 +49,7 @@ class Wanted:
     logprobs: bool = False
     also: frozenset[ResponseFormat] = frozenset()
     languages: tuple[tuple[str, str], ...] = ()
+    background: bool = False
 
 
 def parse(
@@ -89,6 +90,7 @@ def parse(
         stream=wanted.stream,
         logprobs=bool(wanted.include),
         also=also,
+        background=wanted.background,
         languages=(
             *((("language", wanted.language),) if wanted.language else ()),
             *(("languages", code) for code in wanted.languages or ()),
@@ -109,8 +111,8 @@ def _check_together(wanted: Fields, task: Task, mode: str) -> None:
     """Refuse what would do nothing, or what says two things."""
     translating = task == "translate"
     verbose = wanted.response_format == "verbose_json"
-    if wanted.stream and (translating or wanted.response_format not in ("json", "text")):
-        raise InvalidOption(texts.STREAM_NEEDS_TEXT, param="stream")
+    if wanted.stream:
+        _check_stream(wanted, task)
     if translating and wanted.language:
         raise InvalidOption(texts.TRANSLATION_LANGUAGE, param="language")
     if wanted.timestamp_granularities and (translating or not verbose):
@@ -127,6 +129,29 @@ def _check_together(wanted: Fields, task: Task, mode: str) -> None:
     for name, other in SAME:
         if getattr(wanted, name) and getattr(wanted, other):
             raise InvalidOption(texts.ONE_OF_TWO.filled(name=name, other=other), param=name)
+
+
+def _check_stream(wanted: Fields, task: Task) -> None:
+    if task == "translate" or wanted.response_format not in ("json", "text"):
+        raise InvalidOption(texts.STREAM_NEEDS_TEXT, param="stream")
+    if wanted.background:
+        raise InvalidOption(texts.STREAM_OR_BACKGROUND, param="background")
+
+
+def check_words(wanted: Wanted, *, aligns: bool) -> None:
+    """Refuse what needs words, of a model that places none.
+
+    Raises:
+        InvalidOption: it was asked for.
+    """
+    if aligns:
+        return
+    if "word" in wanted.granularities:
+        name = "timestamp_granularities"
+        raise InvalidOption(texts.MODEL_PLACES_NO_WORDS.filled(name=name), param=name)
+    if wanted.logprobs:
+        text = texts.MODEL_HAS_NO_LOGPROBS.filled(name="include")
+        raise InvalidOption(text, param="include")
 
 
 def _server_vad(wanted: Fields) -> ServerVad | None:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias
 
 from server.engines.base import Engine
+from server.kept import Keeper, Kept
 from server.types import Audio, OnProgress, OnSegments, Transcript, TranscriptionOptions
 
 Message: TypeAlias = dict[str, Any]
@@ -40,11 +41,15 @@ class Transcriber(Protocol):
         key_id: str = "",
         on_progress: OnProgress | None = None,
         on_segments: OnSegments | None = None,
+        background: bool = False,
+        kept: Kept | None = None,
+        keeper: Keeper | None = None,
     ) -> Transcript:
         """The transcript; ends soon after it is cancelled. `deadline` is on `time.monotonic`.
 
         `key_id` is whose turn it takes; `on_progress` is told stretches that are done,
-        `on_segments` its segments in order, as soon as they are settled.
+        `on_segments` its segments in order, as soon as they are settled. Jobs run in the
+        `background`, go on behind what is `kept`, and give what gets done to `keeper`.
         """
         ...
 

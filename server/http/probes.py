@@ -5,7 +5,7 @@ Must not know: how to make it well. No probe needs a key, none says more than it
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import falcon.asgi
 
@@ -24,6 +24,7 @@ LINKS = {
     "translations": "/v1/audio/translations",
     "models": "/v1/models",
     "usage": "/v1/usage",
+    "jobs": "/v1/jobs",
     "docs": "/docs",
     "openapi": "/openapi.json",
     "alive": "/healthz",
@@ -50,11 +51,18 @@ class Readiness:
         self._loader = loader
         self._admission = admission
         self._draining = False
+        self._on_drain: list[Callable[[], None]] = []
+
+    def on_drain(self, call: Callable[[], None]) -> None:
+        """Tell another part when it is time to stop."""
+        self._on_drain.append(call)
 
     def drain(self) -> None:
         """From now on: no."""
         self._draining = True
         self._admission.drain()
+        for call in self._on_drain:
+            call()
 
     async def check(self) -> None:
         """Return when all is well.

@@ -15,6 +15,7 @@ STRING: Schema = {"type": "string"}
 AMOUNT: Schema = {"type": "number", "minimum": 0}
 SECONDS = AMOUNT
 COUNT: Schema = {"type": "integer", "minimum": 0}
+MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
 
 
 def of_object(optional: Iterable[str] = (), /, **properties: Schema) -> Schema:
@@ -120,6 +121,25 @@ COMPONENTS: dict[str, Schema] = {
         usage=named("TokenUsage"),
         logprobs=of_list(named("Logprob")),
         x_formats=FORMATS,
+    ),
+    "Job": of_object(
+        id=STRING,
+        object={"const": "transcription.job"},
+        status={"enum": ["queued", "running", "succeeded", "failed", "cancelled", "expired"]},
+        task={"enum": ["transcribe", "translate"]},
+        model=STRING,
+        audio_seconds=SECONDS,
+        done_seconds=SECONDS,
+        created_at=COUNT,
+        started_at=MAYBE_COUNT,
+        finished_at=MAYBE_COUNT,
+        expires_at=MAYBE_COUNT,
+        jobs_ahead=MAYBE_COUNT,
+        estimated_finish=MAYBE_COUNT,
+        error={"anyOf": [{"type": "null"}, of_object(code=STRING, message=STRING)]},
+    ),
+    "JobList": of_object(
+        object={"const": "list"}, data=of_list(named("Job")), has_more={"type": "boolean"}
     ),
     "Model": of_object(
         id=STRING, object={"const": "model"}, created=COUNT, owned_by={"const": "sussurro"}

@@ -8,12 +8,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import falcon.asgi
 
 from server import texts
-from server.access.allowances import Allowances
+from server.access.allowances import Allowances, Spent
 from server.access.scopes import require
 from server.access.usage import Usage
 from server.engines.base import EngineInfo
@@ -25,10 +25,13 @@ from server.http.bodies import Bodies
 from server.http.exchange import Exchange, caller_of, exchange_of
 from server.http.fields import KNOWN
 from server.http.forms import Form, check_media_type, read_form
+from server.http.jobs import SHOWN, body_of, kept_by, prefers_async
 from server.http.models import Models
-from server.http.options import Wanted
+from server.http.options import Wanted, check_words
 from server.http.parts import Admission, AudioLoader, Place, Transcriber
 from server.http.spool import Spool, Spools
+from server.jobs.jobs import Jobs
+from server.jobs.record import Asked
 from server.observe.logs import RequestRecord
 from server.types import Audio, Principal, Task, Transcript, TranscriptionOptions
 
@@ -50,6 +53,7 @@ class Service:
     defaults: TranscriptionOptions
     bodies: Bodies
     request_timeout: float
+    jobs: Jobs | None = None
 
 
 class Transcriptions:
@@ -64,6 +68,8 @@ class Transcriptions:
         exchange, caller = exchange_of(req), caller_of(req)
         require(caller, self._task)
         content_type = check_media_type(req.content_type, self._task)
+        if prefers_async(req):
+            kept_by(self._service.jobs)
         self._service.models.find(None)  # while models load, refuse before the upload
         async with (
             self._admit(exchange.record, caller) as place,
@@ -71,7 +77,14 @@ class Transcriptions:
             account(exchange, caller, self._service.allowances, self._service.usage) as charged,
         ):
             form = await self._upload(exchange, content_type, spool)
+            if prefers_async(req):
+                form.fields["background"] = ["true"]
             wanted, model = self._options(form, exchange)
+            if wanted.background:
+                audio = await self._load_for_job(spool, exchange, caller)
+                spent = await charged.reserve(audio.duration)
+                await self._hand_over(req, resp, audio, _asked(form, wanted, model, audio), spent)
+                return
             bodies, waited = self._service.bodies, exchange.record.wait_s or 0.0
             async with (
                 _deadline(self._service.request_timeout) as deadline,
@@ -95,6 +108,33 @@ class Transcriptions:
                 exchange.record.format_s = time.monotonic() - started
                 if wanted.stream:
                     exchange.answer.headers += UNBUFFERED
+
+    async def _load_for_job(self, spool: Spool, exchange: Exchange, caller: Principal) -> Audio:
+        """The upload as audio, if there is room for one more job."""
+        await kept_by(self._service.jobs).check_room(caller.name)
+        audio = await self._load(spool, exchange)
+        await spool.close()
+        return audio
+
+    async def _hand_over(
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        audio: Audio,
+        asked: Asked,
+        spent: Spent,
+    ) -> None:
+        """Make it a job, which is safe on disk before anybody is told."""
+        exchange, caller = exchange_of(req), caller_of(req)
+        jobs, model = kept_by(self._service.jobs), exchange.record.model
+        assert model is not None, "This is a bug: a job without a model."
+        job = await jobs.submit(caller, model, audio, asked, spent)
+        exchange.record.job = job.id
+        outlook = await jobs.outlook([job])
+        resp.status, resp.location = 202, f"/v1/jobs/{job.id}"
+        resp.media = body_of(job, outlook, exchange.language)
+        if prefers_async(req):
+            resp.set_header("preference-applied", "respond-async")
 
     @asynccontextmanager
     async def _admit(self, record: RequestRecord, caller: Principal) -> AsyncIterator[Place]:
@@ -159,14 +199,14 @@ def _check_model(wanted: Wanted, info: EngineInfo) -> None:
         if code not in info.languages:
             text = texts.MODEL_LACKS_LANGUAGE.filled(language=code, name=name)
             raise InvalidOption(text, param=name)
-    if info.aligns:
-        return
-    if "word" in wanted.granularities:
-        name = "timestamp_granularities"
-        raise InvalidOption(texts.MODEL_PLACES_NO_WORDS.filled(name=name), param=name)
-    if wanted.logprobs:
-        text = texts.MODEL_HAS_NO_LOGPROBS.filled(name="include")
-        raise InvalidOption(text, param="include")
+    check_words(wanted, aligns=info.aligns)
+
+
+def _asked(form: Form, wanted: Wanted, model: Transcriber, audio: Audio) -> Asked:
+    """What a job keeps of a request: every format is to be had later, so words are needed."""
+    shown = {name: list(form.fields[name]) for name in SHOWN if name in form.fields}
+    choices = replace(wanted.options, word_timestamps=True)
+    return Asked(choices, shown, aligns=model.engine.info.aligns, warnings=audio.warnings)
 
 
 @asynccontextmanager

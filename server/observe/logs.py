@@ -58,6 +58,7 @@ class RequestRecord:
     model: str | None = None
     task: str | None = None
     response_format: str | None = None
+    job: str | None = None
     stream: bool | None = None
     early_s: float | None = None
     aborted: bool | None = None

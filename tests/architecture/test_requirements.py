@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 LOCKED = (
-    *("tools", "server", "cpu", "gpu", "gpu-source"),
+    *("tools", "server", "cpu", "postgres", "gpu", "gpu-source"),
     *("dev", "clients", "container", "accuracy", "oracle"),
 )
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)( ; [^\\]+)? \\$", re.MULTILINE)
@@ -51,6 +51,7 @@ def test_no_address_is_written_down(path: Path) -> None:
     [
         ("server", "cpu"),
         ("cpu", "dev"),
+        ("cpu", "postgres"),
         ("dev", "clients"),
         ("dev", "container"),
         ("gpu-source", "accuracy"),

@@ -1,6 +1,7 @@
 """`python fake_server.py`: the real server process with an engine that needs no weights.
 
-Only the engine is a stand-in: it says «Bom dia.» to every window, after FAKE_WINDOW_SECONDS; a
+Only the engine is a stand-in: it says «Bom dia.» to every window, or, with FAKE_WORDS, words that
+depend on what the window sounds like, after FAKE_WINDOW_SECONDS; a
 model takes FAKE_LOAD_SECONDS to load, and fails to if FAKE_LOAD_FAILS is set. Once there is a file
 named FAKE_BROKEN, a window hangs for a minute, or, if the file holds a number, fails after so many
 seconds, or, if it holds something else, ends its thread. Each window that begins makes the file
@@ -27,6 +28,7 @@ from server.types import GenerationRequest, Hypothesis
 
 WINDOW_TIMEOUT = float(os.environ.get("FAKE_WINDOW_TIMEOUT", "60"))
 TOKENIZER = byte_tokenizer()
+WORDS = ("um", "dois", "três", "quatro", "cinco", "seis", "sete", "oito", "nove", "dez", "onze")
 
 
 def break_down(how: str) -> NoReturn:
@@ -37,8 +39,16 @@ def break_down(how: str) -> NoReturn:
     raise RuntimeError("secret path in a message") if how else SystemExit
 
 
-def say(_request: GenerationRequest) -> Hypothesis:
-    """Always the same, after a while."""
+def text_of(request: GenerationRequest) -> str:
+    """Always the same, or the window's own."""
+    if "FAKE_WORDS" not in os.environ or request.features is None:
+        return " Bom dia."
+    number = int(request.features.astype("float64").sum() * 1000)
+    return "".join(f" {WORDS[(number >> shift) % len(WORDS)]}" for shift in range(14)) + "."
+
+
+def say(request: GenerationRequest) -> Hypothesis:
+    """A text, after a while."""
     if "FAKE_BEGUN" in os.environ:
         Path(os.environ["FAKE_BEGUN"]).touch()
     while Path(os.environ.get("FAKE_HOLD", "/nowhere")).exists():
@@ -47,7 +57,7 @@ def say(_request: GenerationRequest) -> Hypothesis:
     if broken.exists():
         break_down(broken.read_text())
     time.sleep(float(os.environ.get("FAKE_WINDOW_SECONDS", "0")))
-    tokens = TOKENIZER.encode(" Bom dia.")
+    tokens = TOKENIZER.encode(text_of(request))
     return Hypothesis(tokens, -0.1 * (len(tokens) + 1))
 
 

@@ -34,6 +34,8 @@ from server.http.middleware import Edge
 from server.http.models import Models
 from server.http.probes import Readiness
 from server.http.protocol import make_config
+from server.jobs.jobs import Jobs
+from server.kept import Keeper, Kept
 from server.metrics.registry import Metrics
 from server.metrics.state import Parts
 from server.observe import logs
@@ -142,6 +144,9 @@ class StubTranscriber:
         key_id: str = "",
         on_progress: OnProgress | None = None,
         on_segments: OnSegments | None = None,
+        background: bool = False,
+        kept: Kept | None = None,
+        keeper: Keeper | None = None,
     ) -> Transcript:
         """The transcript, in the task that was asked for."""
         self.options, self.key_id = options, key_id
@@ -158,7 +163,7 @@ class StubTranscriber:
 
 
 class StubLoader:
-    """Keeps the bytes that were uploaded; a second of silence for any of them."""
+    """Keeps the bytes that were uploaded; `seconds` of silence for any of them."""
 
     def __init__(self) -> None:
         self.healthy = True
@@ -166,6 +171,7 @@ class StubLoader:
         self.error: Exception | None = None
         self.warnings: tuple[str, ...] = ()
         self.uploads: list[bytes] = []
+        self.seconds = 1
 
     async def start(self) -> tuple[str, ...]:
         """Well again, unless a test forbids it."""
@@ -180,7 +186,7 @@ class StubLoader:
             raise self.error
         size = os.fstat(file_descriptor).st_size
         self.uploads.append(os.read(file_descriptor, min(size, 1 << 20)))
-        return Audio(np.zeros(SAMPLE_RATE, dtype=np.int16), self.warnings)
+        return Audio(np.zeros(self.seconds * SAMPLE_RATE, dtype=np.int16), self.warnings)
 
 
 @dataclass
@@ -197,6 +203,7 @@ class Bench:
     access: Access
     metrics: Metrics
     space: SpoolSpace
+    jobs: Jobs | None = None
     log: io.StringIO = field(default_factory=io.StringIO)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -219,7 +226,7 @@ class Bench:
         return [line for line in every if line["event"] == event]
 
 
-OPEN: list[Access] = []
+OPEN: list[Access | Jobs] = []
 """Those of the test that runs; its end closes them."""
 
 
@@ -245,6 +252,10 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
         Parts(settings.models, transcribers, admission, loader, access.windows, chosen)
     )
     space = SpoolSpace(settings.max_spool_bytes)
+    jobs = None
+    if settings.jobs_dir is not None:
+        jobs = Jobs(settings, access, transcribers)
+        OPEN.append(jobs)
     app = create_app(
         settings,
         access=access,
@@ -254,10 +265,11 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
         readiness=readiness,
         space=space,
         metrics=metrics,
+        jobs=jobs,
         now=lambda: 1_700_000_000.5,
     )
     parts = (app, transcriber, loader, admission, readiness, transcribers)
-    bench = Bench(*parts, settings, access, metrics, space)
+    bench = Bench(*parts, settings, access, metrics, space, jobs)
     logs.configure("info", bench.log)
     return bench
 

@@ -19,7 +19,7 @@ from server import __version__, errors
 from server.errors import InvalidOption, ServerError
 from server.http.docs_page import STYLE, page
 from server.http.fields import Fields
-from server.http.openapi import COMPONENTS, TRANSCRIBING, describe, form_schema
+from server.http.openapi import COMPONENTS, READING_JOBS, TRANSCRIBING, describe, form_schema
 from server.http.options import parse
 from server.types import Task, TranscriptionOptions
 
@@ -86,7 +86,8 @@ def test_every_error_is_described_where_it_can_happen() -> None:
         if inspect.isclass(error) and issubclass(error, ServerError) and error is not ServerError
     }
 
-    assert {"NotFound", "MethodNotAllowed"} == {e.__name__ for e in every - {*TRANSCRIBING}}
+    described = {*TRANSCRIBING, *READING_JOBS}
+    assert {"NotFound", "MethodNotAllowed"} == {e.__name__ for e in every - described}
 
 
 @pytest.mark.parametrize("task", ["transcribe", "translate"])
@@ -132,6 +133,7 @@ VALUES: dict[str, list[Any]] = {
     "logprob_threshold": [-1, 1],
     "no_speech_threshold": [0.5, 2],
     "x_dropped": [True, False],
+    "background": [True, False, 1, "perhaps"],
     "x_formats": [["srt"], ["vtt", "text"], ["xml"], [""]],
     "prompt": ["x"],
     "model": ["x"],

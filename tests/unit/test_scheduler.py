@@ -66,6 +66,62 @@ def test_requests_take_turns() -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("same_key", [True, False])
+def test_what_nobody_waits_for_gets_a_fifth(same_key: bool) -> None:
+    """Beside requests, of its own key as of another; it was there first and has more waiting."""
+
+    async def story() -> None:
+        engine = ManualEngine(1)
+        scheduler = Scheduler(engine)
+        key = "a" if same_key else "b"
+        with (
+            scheduler.turn(key_id="a", background=True) as job,
+            scheduler.turn(key_id=key) as request,
+        ):
+            windows = [("job", job)] * 12 + [("request", request)] * 12
+            tasks = [
+                asyncio.create_task(
+                    scheduler.run(turn, lambda name=name: engine.start(name), charge=30)
+                )
+                for name, turn in windows
+            ]
+            for count in range(1, 25):
+                await _settle()
+                assert count == len(engine.started)
+                engine.started[-1][1].set_result("done")
+            await asyncio.gather(*tasks)
+        assert ["job", "request", "request", "request", "request", "job"] == engine.names[:6]
+        assert 3 == engine.names[:13].count("job")
+
+    asyncio.run(story())
+
+
+def test_what_nobody_waits_for_takes_no_spare_place() -> None:
+    """However short it is."""
+
+    async def story() -> None:
+        engine = ManualEngine(1, spare=1)
+        scheduler = Scheduler(engine)
+        with (
+            scheduler.turn(key_id="a", audio_s=60) as long,
+            scheduler.turn(key_id="b", audio_s=2, background=True) as job,
+            scheduler.turn(key_id="c", audio_s=2) as short,
+        ):
+            tasks = [
+                asyncio.create_task(
+                    scheduler.run(turn, lambda name=name: engine.start(name), charge=2)
+                )
+                for name, turn in (("long", long), ("job", job), ("short", short))
+            ]
+            await _settle()
+            assert "job" not in engine.names
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    asyncio.run(story())
+
+
 def test_a_cancelled_wait_frees_its_place() -> None:
     """Who leaves while waiting is passed over; who leaves while running frees the place later."""
 

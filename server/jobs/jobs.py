@@ -1,0 +1,218 @@
+"""Jobs as the edge sees them: taken, looked at, cancelled; and the sweep of what is over.
+
+Knows: the order in which audio, row and charge are made safe, and undone.
+Must not know: HTTP, SQL, how a job runs.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from server import texts
+from server.access.access import Access
+from server.access.allowances import Spent
+from server.errors import JobNotFound, JobsUnavailable, Overloaded, RateLimited
+from server.jobs import table
+from server.jobs.audio_files import PART, AudioFiles
+from server.jobs.database import Database, DatabaseError
+from server.jobs.record import Asked, Job, unpack_asked, unpack_transcript
+from server.jobs.worker import FORGET_SECONDS, Parts, Transcribes, Worker
+from server.settings import PREFIX, Settings
+from server.types import Audio, Principal, Transcript
+
+T = TypeVar("T")
+
+QUEUE_SECONDS = 7 * 86_400.0
+"""A job that has not begun by then expires."""
+
+SWEEP_SECONDS = 60.0
+ORPHAN_SECONDS = 3_600.0
+"""A file of audio that no job names is one of a server that died, after this time."""
+
+
+class Jobs:
+    """The jobs of one folder; several servers may share it, with a database that they share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        access: Access,
+        transcribers: Mapping[str, Transcribes],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open folder and database; blocks. `transcribers` may still be filling.
+
+        Raises:
+            DatabaseError: one of them cannot be had; the message begins with the setting.
+        """
+        assert settings.jobs_dir is not None
+        folder = settings.jobs_dir.expanduser()
+        try:
+            self._files = AudioFiles(folder / "audio")
+        except OSError as error:
+            raise DatabaseError(f"{PREFIX}JOBS_DIR: {type(error).__name__}") from None
+        url = settings.database_url.get_secret_value()
+        try:
+            self._database = Database(folder, url)
+        except DatabaseError as error:
+            name = "DATABASE_URL" if url else "JOBS_DIR"
+            raise DatabaseError(f"{PREFIX}{name}: {error}") from None
+        self._settings = settings
+        self._access = access
+        self._clock = clock
+        self._results_s = settings.job_results_hours * 3_600
+        self._worker = Worker(
+            Parts(self._database, self._files, transcribers, access.allowances, access.usage),
+            lease=settings.job_lease,
+            max_running=settings.max_running_jobs,
+            results_s=self._results_s,
+            clock=clock,
+        )
+        self._sweeping: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take up what earlier processes left, and begin to work."""
+        for spent in await self._database.run(table.spent_by_open):
+            await self._access.allowances.take_up(spent)
+        self._worker.start()
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    def drain(self) -> None:
+        """Let go of all that runs: what is done of it is kept, and another server goes on."""
+        self._draining = asyncio.create_task(self._worker.stop())
+
+    async def close(self) -> None:
+        """Stop."""
+        await self._worker.stop()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping])
+        await self._database.close()
+
+    async def check_room(self, owner: str) -> None:
+        """Refuse one job too many, before its audio is written.
+
+        Raises:
+            RateLimited: the caller has as many as it may.
+            Overloaded: all callers together have.
+            JobsUnavailable: the database does not answer.
+        """
+        every, own = await self._database.run(partial(table.count_open, owner=owner))
+        wait = 60
+        if own >= self._settings.max_queued_jobs_per_key:
+            raise RateLimited(texts.TOO_MANY_JOBS_OF_KEY.filled(count=own), retry_after=wait)
+        if every >= self._settings.max_queued_jobs:
+            raise Overloaded(texts.TOO_MANY_JOBS, retry_after=wait)
+
+    async def submit(
+        self, caller: Principal, model: str, audio: Audio, asked: Asked, spent: Spent | None
+    ) -> Job:
+        """Take a job: its audio and its row are on disk when this returns.
+
+        Raises:
+            Overloaded: the disk is full.
+            JobsUnavailable: the database failed.
+        """
+        now, job_id = self._clock(), f"job_{uuid.uuid4().hex}"
+        new = table.NewJob(
+            job_id, caller.name, model, audio.duration, asked, spent, now, now + QUEUE_SECONDS
+        )
+        try:
+            await _finished(asyncio.to_thread(self._files.write, job_id, audio))
+        except OSError as error:
+            raise Overloaded(texts.NO_DISK, retry_after=30) from error
+        # If the database fails now, the row may be there all the same: so the file stays, and
+        # the sweep frees it if no row names it.
+        job = await self._database.run(partial(table.add, new=new), durable=True)
+        self._worker.wake()
+        return job
+
+    async def find(self, owner: str, job_id: str) -> Job:
+        """A caller's job.
+
+        Raises:
+            JobNotFound: there is none, or it is another caller's.
+        """
+        job = await self._database.run(partial(table.find, job_id=job_id, owner=owner))
+        if job is None:
+            raise JobNotFound(texts.NO_SUCH_JOB)
+        return job
+
+    async def page(self, owner: str, after: str | None, limit: int) -> tuple[list[Job], bool]:
+        """A caller's jobs, newest first, and whether there are more.
+
+        Raises:
+            JobNotFound: `after` is none of them.
+        """
+        jobs = await self._database.run(
+            partial(table.page, owner=owner, after=after, limit=limit + 1)
+        )
+        if jobs is None:
+            raise JobNotFound(texts.NO_SUCH_JOB, param="after")
+        return jobs[:limit], len(jobs) > limit
+
+    async def outlook(self, jobs: Sequence[Job]) -> dict[str, tuple[int, float]]:
+        """Of those that are not done: how many go before, and when each is likely to be done."""
+        found = await self._database.run(partial(table.places, jobs=jobs))
+        now, rate = self._clock(), self._worker.throughput.rate
+        by_seq = {job.seq: job.id for job in jobs}
+        return {
+            by_seq[seq]: (place.ahead, now + place.audio_s / rate) for seq, place in found.items()
+        }
+
+    async def transcript(self, job: Job) -> tuple[Transcript | None, Asked]:
+        """A job's transcript, if it has one, and what was asked."""
+        packed, asked = await self._database.run(partial(table.transcript_of, seq=job.seq))
+        if packed is None:
+            return None, unpack_asked(asked)
+        return await asyncio.to_thread(unpack_transcript, packed), unpack_asked(asked)
+
+    async def cancel(self, job: Job) -> None:
+        """End it, or free its result; what had not begun is given back."""
+        now = self._clock()
+        expires = now + self._results_s + FORGET_SECONDS
+        work = partial(table.cancel, job=job, now=now, expires=expires)
+        spent = await self._database.run(work, durable=True)
+        self._worker.cancel(job.seq)
+        if spent is not None:
+            await self._access.allowances.give_back(spent)
+        await asyncio.to_thread(self._files.delete, job.id)
+
+    async def _sweep(self) -> None:
+        while True:
+            with contextlib.suppress(JobsUnavailable):
+                await self.sweep()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self) -> None:
+        """Free what is over: results, rows, audio that nobody needs."""
+        work = partial(table.expire, now=self._clock(), forget_after=FORGET_SECONDS)
+        for spent in await self._database.run(work):
+            await self._access.allowances.give_back(spent)
+        names = await asyncio.to_thread(self._files.older_than, ORPHAN_SECONDS)
+        parts = [name for name in names if name.endswith(PART)]
+        ids = [name for name in names if not name.endswith(PART)]
+        gone = set(parts)
+        for at in range(0, len(ids), 500):
+            some = ids[at : at + 500]
+            gone |= await self._database.run(partial(table.without_audio, ids=some))
+        for name in gone:
+            await asyncio.to_thread(self._files.delete, name)
+        if gone:
+            structlog.get_logger().info("jobs_audio_freed", files=len(gone))
+
+
+async def _finished(work: Awaitable[T]) -> T:
+    """What a thread does, to its end also when cancelled: its audio must not be closed under it."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    finally:
+        await asyncio.wait([running])
