@@ -21,6 +21,7 @@ from edge_bench import (
 )
 
 from server.http.framing import MAX_HEAD_BYTES, MAX_HEADERS
+from server.http.listener import listen
 
 BODY = form(FILE)
 
@@ -56,6 +57,16 @@ def test_a_plain_upload_is_answered(port: int) -> None:
             assert 200 == status
             assert b"mundo" in body
             assert "server" not in headers
+
+
+def test_the_body_of_an_answer_waits_for_no_acknowledgement() -> None:
+    """Head and body are sent apart; who keeps a connection acknowledges the head 40 ms late."""
+    with (
+        listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_chunked_upload_is_answered(port: int, bench: Bench) -> None:
