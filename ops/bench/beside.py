@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ops.accuracy.manifest import Clip
 from ops.bench.figures import Beside, percentile
 from ops.bench.load import closed_loop
+from ops.bench.options import SLOW
 from ops.bench.peers import PeerProcess
 from ops.bench.target import Target
 
@@ -38,9 +39,13 @@ def compare(  # noqa: PLR0913 - the run's parts
     long: Clip,
     *,
     rounds: int,
+    slow_rounds: int,
     progress: Callable[[str], None],
 ) -> list[Beside]:
-    """The server first, then the peers, in their order; every round begins with another one."""
+    """The server first, then the peers, in their order; every round begins with another one.
+
+    Slow peers take part in the first `slow_rounds`.
+    """
 
     def ask_server(clip: Clip) -> tuple[str, float]:
         started = time.perf_counter()
@@ -52,6 +57,8 @@ def compare(  # noqa: PLR0913 - the run's parts
     for number in range(rounds):
         names = list(systems)
         names = names[number % len(names) :] + names[: number % len(names)]
+        if number >= slow_rounds:
+            names = [name for name in names if name not in SLOW]
         for name in names:
             _turn(systems[name], short, turns[name])
         for name in names:

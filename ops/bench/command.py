@@ -23,6 +23,12 @@ PATH = click.Path(path_type=Path)
 @click.option("--clips", type=PATH, default=Options.clips, help="Folder of audio, with manifest.")
 @click.option("--short", type=click.IntRange(1, 50), default=Options.short, help="Short clips.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=Options.rounds, help="Repetitions.")
+@click.option(
+    "--slow-rounds",
+    type=click.IntRange(1, 100),
+    default=Options.slow_rounds,
+    help="Of these at most with openai-whisper and whisper.cpp.",
+)
 @click.option("--at-once", type=click.IntRange(2, 64), default=Options.at_once, help="Clients.")
 @click.option("--rate", type=float, help="Requests a second of the open loop; else 0.6 x capacity.")
 @click.option("--long-seconds", type=float, default=Options.long_seconds, help="The long file.")

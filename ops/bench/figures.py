@@ -20,7 +20,8 @@ class Load:
     From the server's own log, None without it: `batch`, windows that shared a batch on average;
     `outside_engine`, the part of a request's time that was neither queue nor computing: HTTP, key,
     upload, decoding, features, text, formats. It can be told of requests with one window.
-    `probe_max` is the longest that a probe of the event loop waited meanwhile, in seconds.
+    `probe_max` is the longest that a probe of the event loop waited meanwhile, in seconds, and
+    `bare_max` of one that does nothing else: what the machine itself is late.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Load:
     batch: float | None = None
     outside_engine: float | None = None
     probe_max: float | None = None
+    bare_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Report:
     loads: tuple[Load, ...]
     memory_mb: dict[str, float]
     slope_mb_per_minute: float | None
+    least_mb_by_minute: tuple[float, ...]
     systems: tuple[Beside, ...]
     at_once_s: float | None
     at_once_p95: float | None
@@ -80,12 +83,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return float(np.percentile(values, percent)) if values else float("nan")
 
 
-def summarise(
+def summarise(  # noqa: PLR0913, PLR0917 - what was seen of a load
     name: str,
     samples: Sequence[Sample],
     wall_s: float,
     lines: Sequence[dict[str, float]] = (),
     probes: Sequence[float] = (),
+    bare: Sequence[float] = (),
 ) -> Load:
     """A load's samples, its requests' log lines, the probes; refused ones have no latency."""
     good = [sample.latency for sample in samples if sample.error is None]
@@ -107,6 +111,7 @@ def summarise(
         batch=statistics.fmean(batches) if batches else None,
         outside_engine=statistics.median(outside) if outside else None,
         probe_max=max(probes, default=None),
+        bare_max=max(bare, default=None),
     )
 
 

@@ -17,6 +17,9 @@ PEERS = (
     "whisper.cpp",
 )
 
+SLOW = ("openai-whisper", "whisper.cpp")
+"""Peers that take several times as long as the others."""
+
 
 class BenchError(Exception):
     """The run cannot start or go on; the message is for the person who started it."""
@@ -32,6 +35,7 @@ class Options:
     clips: Path = ROOT / "tests" / "audio"
     short: int = 8
     rounds: int = 5
+    slow_rounds: int = 5
     at_once: int = 8
     rate: float | None = None
     long_seconds: float = 600.0

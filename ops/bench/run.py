@@ -51,6 +51,7 @@ def run(options: Options, progress: Callable[[str], None]) -> str:
         loads=tuple(scenarios.loads),
         memory_mb=scenarios.memory_mb,
         slope_mb_per_minute=scenarios.slope,
+        least_mb_by_minute=tuple(scenarios.least_by_minute),
         systems=tuple(systems),
         at_once_s=at_once[0],
         at_once_p95=at_once[1],
@@ -79,7 +80,13 @@ def _beside(  # noqa: PLR0913 - the run's parts
     try:
         with started(options, model, not_run) as peers:
             return beside.compare(
-                target, peers, short, long, rounds=options.rounds, progress=progress
+                target,
+                peers,
+                short,
+                long,
+                rounds=options.rounds,
+                slow_rounds=options.slow_rounds,
+                progress=progress,
             )
     except ClientError as error:
         raise BenchError(str(error)) from error
@@ -92,7 +99,7 @@ def _conditions(options: Options, short: Sequence[Clip], long: Clip) -> dict[str
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "load at the end": f"{os.getloadavg()[0]:.1f}",
         "beam": str(options.beam),
-        "rounds": str(options.rounds),
+        "rounds": f"{options.rounds}, slow peers at most {options.slow_rounds}",
         "short clips": f"{len(short)}, {sum(clip.seconds for clip in short):.0f} s",
         "long file": f"{long.seconds:.0f} s",
     }

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from ops.accuracy.manifest import Clip
-from ops.bench.figures import Load, slope, summarise
+from ops.bench import bare_loop
+from ops.bench.figures import Load, summarise
 from ops.bench.load import Sample, closed_loop, in_the_background, open_loop
+from ops.bench.memory import least_by_minute, settled_slope, watched
 from ops.bench.options import BenchError, Options
 from ops.bench.probe import Probe
 from ops.bench.target import Target
@@ -18,8 +20,6 @@ OPEN_SHARE = 0.6
 """The open loop's rate by the capacity that the closed one found: busy, not overloaded."""
 
 SOAK_CLIENTS = 4
-SETTLED = 1 / 3
-"""The part of the soak after which memory has to stay where it is."""
 
 
 class Scenarios:
@@ -36,12 +36,13 @@ class Scenarios:
         self.loads: list[Load] = []
         self.memory_mb: dict[str, float] = {}
         self.slope: float | None = None
+        self.least_by_minute: list[float] = []
         self._target = target
         self._short = short
         self._long = long
         self._options = options
         self._progress = progress
-        self._probe: Probe | None = None
+        self._probes: list[Probe] = []
 
     def run(self) -> None:
         """All parts.
@@ -51,11 +52,13 @@ class Scenarios:
         """
         count = self._options.rounds * len(self._short)
         self._warm()
-        self._probe = Probe(self._target.url)
-        try:
-            self._parts(count)
-        finally:
-            self._probe.close()
+        with bare_loop.started() as bare:
+            self._probes = [Probe(self._target.url), Probe(bare)]
+            try:
+                self._parts(count)
+            finally:
+                for probe in self._probes:
+                    probe.close()
         if self._target.pid:
             self.memory_mb["peak"] = self._target.memory("VmHWM")
 
@@ -84,13 +87,15 @@ class Scenarios:
         self._target.take_lines()
 
     def _part(self, name: str, work: Callable[[], list[Sample]]) -> Load:
-        assert self._probe, "This is a bug: parts run while the probe asks"
-        self._probe.take()
+        assert self._probes, "This is a bug: parts run while the probes ask"
+        for probe in self._probes:
+            probe.take()
         started = time.perf_counter()
         samples = work()
         self._wall_s = time.perf_counter() - started
         lines = self._target.take_lines()
-        load = summarise(name, samples, self._wall_s, lines, self._probe.take())
+        waits = [probe.take() for probe in self._probes]
+        load = summarise(name, samples, self._wall_s, lines, *waits)
         self._progress(f"{name}: {load.requests} requests in {self._wall_s:.1f} s")
         self.loads.append(load)
         if self._target.pid:
@@ -112,22 +117,20 @@ class Scenarios:
         return self._closed(self._options.at_once, count)
 
     def _soak(self) -> list[Sample]:
-        """Short clips and now and then the long one; memory by time, once it has settled."""
+        """Short clips and now and then the long one; memory by the minute meanwhile."""
         clips = [*self._short, *self._short, *self._short, self._long]
         end = time.perf_counter() + self._options.soak_minutes * 60
         samples: list[Sample] = []
-        times, sizes = [], []
-        while (now := time.perf_counter()) < end:
-            samples += closed_loop(
-                self._target.ask,
-                clips,
-                clients=SOAK_CLIENTS,
-                count=len(clips),
-                seconds=end - now,
-            )
-            times.append(time.perf_counter())
-            sizes.append(self._target.memory())
-        settled = int(len(times) * SETTLED)
-        if self._target.pid and len(times) - settled > 2:
-            self.slope = slope(times[settled:], sizes[settled:])
+        with watched(self._target.memory) as sizes:
+            while (now := time.perf_counter()) < end:
+                samples += closed_loop(
+                    self._target.ask,
+                    clips,
+                    clients=SOAK_CLIENTS,
+                    count=len(clips),
+                    seconds=end - now,
+                )
+        if self._target.pid:
+            self.least_by_minute = least_by_minute(sizes)
+            self.slope = settled_slope(self.least_by_minute)
         return samples

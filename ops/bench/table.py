@@ -27,6 +27,7 @@ def render(report: Report) -> str:
                 "batch",
                 "rest",
                 "loop ms",
+                "bare ms",
             ],
             [_load(load) for load in report.loads],
         )
@@ -55,6 +56,7 @@ def _load(load: Load) -> list[str]:
         "" if load.batch is None else f"{load.batch:.2f}",
         "" if load.outside_engine is None else f"{load.outside_engine:.0%}",
         "" if load.probe_max is None else f"{load.probe_max * 1000:.0f}",
+        "" if load.bare_max is None else f"{load.bare_max * 1000:.0f}",
     ]
 
 

@@ -35,6 +35,7 @@ def test_a_running_server_is_measured(start: Start, tmp_path: Path) -> None:
     )
     # Nothing on the event loop waits for the engine.
     assert all(0 < load["probe_max"] < 2 for load in report["loads"])
+    assert all(load["bare_max"] > 0 for load in report["loads"])
     assert ({}, None) == (report["memory_mb"], report["loads"][0]["batch"])
     assert report == json.loads(done.stdout)
 

@@ -27,8 +27,8 @@ def test_the_log_tells_what_the_engine_did() -> None:
     """Batches on average; the part of a request that neither waited nor computed."""
     line = {"queue_s": 0.1, "compute_s": 0.7, "batch": 1.0, "total_s": 1.0, "windows": 1}
     many = {"queue_s": 50.0, "compute_s": 20.0, "batch": 2.0, "total_s": 30.0, "windows": 40}
-    load = summarise("x", SAMPLES, 5.0, [line, many], [0.002, 0.03, 0.001])
-    assert 0.03 == load.probe_max
+    load = summarise("x", SAMPLES, 5.0, [line, many], [0.002, 0.03, 0.001], [0.001, 0.02])
+    assert (0.03, 0.02) == (load.probe_max, load.bare_max)
     assert 1.5 == load.batch
     assert 0.2 == pytest.approx(load.outside_engine)
 
@@ -49,6 +49,7 @@ REPORT = Report(
     loads=(_load("short, alone", 0.5), _load("short, beside a long file", 1.25)),
     memory_mb={"short, alone": 300.0},
     slope_mb_per_minute=0.25,
+    least_mb_by_minute=(300.0, 300.25),
     systems=(OURS, PEER),
     at_once_s=1.5,
     at_once_p95=1.4,
