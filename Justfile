@@ -10,6 +10,9 @@ python := venv / "bin/python"
 torch_venv := root / ".venv-torch"
 torch_python := torch_venv / "bin/python"
 rtx_venv := root / ".venv-rtx"
+fuzz_venv := root / ".venv-fuzz"
+
+fuzz_path := root / "tests/fuzz" + ":" + root / "tests/e2e" + ":" + root / "tests/http" + ":" + root / "tests/security"
 
 # Recipes that stay in the caller's folder still find our packages.
 export PYTHONPATH := root
@@ -127,6 +130,26 @@ contract *ARGS: (_environment "dev")
         SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ python }}" -m pytest -s tests/e2e/test_schemathesis.py tests/e2e/test_streaming_bound.py "$@"
 
+# Fuzz parsers and a real server, 100,000 cases (10 minutes); ARGS as in `./just fuzz --help`.
+[no-exit-message]
+fuzz *ARGS: (_environment "dev")
+    @PYTHONPATH="{{ root }}:{{ fuzz_path }}" "{{ python }}" tests/fuzz/run.py "$@"
+
+# Fuzz one TARGET with atheris, led by what it covers (x86-64); ARGS: --seconds, --corpus.
+[no-exit-message]
+fuzz-led TARGET *ARGS:
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}"
+    if ! cmp -s requirements/fuzz.txt "{{ fuzz_venv }}/stamp"; then
+        echo "just: installing requirements/fuzz.txt into .venv-fuzz (some 20 s)" >&2
+        "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ fuzz_venv }}"
+        "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: \
+            --python "{{ fuzz_venv }}/bin/python" requirements/fuzz.txt
+        cp requirements/fuzz.txt "{{ fuzz_venv }}/stamp"
+    fi
+    PYTHONPATH="{{ root }}:{{ fuzz_path }}" "{{ fuzz_venv }}/bin/python" tests/fuzz/led.py "$@"
+
 # Build the CPU image and run it for real: Docker, Compose, Traefik, two servers. Root, 10 minutes.
 [no-exit-message]
 container-test *ARGS: (_environment "container")
@@ -191,7 +214,7 @@ lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu postgres rtx gpu dev clients container accuracy gpu-source oracle; do
+    for name in tools server cpu postgres rtx gpu dev fuzz clients container accuracy gpu-source oracle; do
         echo "requirements/$name.txt" >&2
         case "$name" in gpu*) more='--excludes gpu.excludes' ;; *) more= ;; esac
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -201,7 +224,7 @@ lock *FLAGS:
 
 # Remove what the commands made here: environments and caches; weights and keys stay.
 clean:
-    rm -rf .venv .venv-torch .venv-rtx .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+    rm -rf .venv .venv-torch .venv-rtx .venv-fuzz .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
     find server ops engine_build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are copies of the requirement files; a larger set serves for the smaller ones.

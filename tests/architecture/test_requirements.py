@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 LOCKED = (
     *("tools", "server", "cpu", "postgres", "gpu", "gpu-source"),
-    *("dev", "clients", "container", "accuracy", "oracle"),
+    *("dev", "fuzz", "clients", "container", "accuracy", "oracle"),
 )
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)( ; [^\\]+)? \\$", re.MULTILINE)
 
@@ -54,6 +54,7 @@ def test_no_address_is_written_down(path: Path) -> None:
         ("cpu", "postgres"),
         ("dev", "clients"),
         ("dev", "container"),
+        ("dev", "fuzz"),
         ("gpu-source", "accuracy"),
         ("cpu", "oracle"),
     ],
