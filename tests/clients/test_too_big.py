@@ -27,7 +27,9 @@ DISK_BYTES = 2 << 20
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """One server for all tests of this file."""
     with launcher(tmp_path_factory.mktemp("server")) as launch:
-        yield launch(SUSSURRO_MAX_UPLOAD_BYTES=str(LIMIT)).ready()
+        # other tests may keep both cores busy, and then 30 s are hardly enough
+        more = {"SUSSURRO_DISCARD_TIMEOUT": "90"}
+        yield launch(SUSSURRO_MAX_UPLOAD_BYTES=str(LIMIT), **more).ready()
 
 
 @pytest.fixture(scope="module")
