@@ -117,8 +117,12 @@ class Listener(uvicorn.Server):
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
         log = structlog.get_logger()
-        for event, listening in zip(("listening", "listening_for_metrics"), sockets or ()):  # noqa: B905 - the second one is optional
-            log.info(event, port=listening.getsockname()[1], version=__version__)
+        for number, listening in enumerate(sockets or ()):
+            port = listening.getsockname()[1]
+            if number:
+                log.info("listening_for_metrics", port=port, version=__version__)
+            else:
+                log.info("listening", port=port, version=__version__)
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; whether to stop accepting."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Coroutine
 
 import falcon
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from server import texts
 from server.access.allowances import rate_limited
@@ -97,7 +98,8 @@ class Edge:
         answer.headers += self._cors.of_answer(headers)
         exchange = Exchange(record, body, answer)
         try:
-            await self._race(self._serve(scope, headers, exchange), exchange)
+            with bound_contextvars(request_id=record.request_id):  # in every line meanwhile
+                await self._race(self._serve(scope, headers, exchange), exchange)
         finally:
             record.upload_bytes = exchange.body.received
             record.write(self._clock() - started)

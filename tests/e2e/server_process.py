@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import log_lines
 import numpy as np
 import pytest
 
@@ -125,6 +126,7 @@ def launcher(folder: Path) -> Iterator[Start]:
             own = folder / str(time.monotonic_ns())
             own.mkdir()
             process = Process(list(arguments) or [FAKE], environ, own)
+            stack.callback(lambda: log_lines.check(process.stdout))
             stack.callback(process.popen.wait, 30)
             stack.callback(process.popen.kill)
             return process

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from edge_bench import OPEN, Bench, build
+from edge_bench import LOGS, OPEN, Bench, build
+from log_lines import check
 
 
 @pytest.fixture
@@ -16,7 +17,9 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:
-    """Whatever a test built is closed after it."""
+    """Whatever a test built is closed after it; what it logged is as documented."""
     yield
     while OPEN:
         asyncio.run(OPEN.pop().close())
+    while LOGS:
+        check(LOGS.pop().getvalue())

@@ -226,6 +226,7 @@ class Bench:
         return [line for line in every if line["event"] == event]
 
 
+LOGS: list[io.StringIO] = []
 OPEN: list[Access | Jobs] = []
 """Those of the test that runs; its end closes them."""
 
@@ -271,6 +272,7 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
     parts = (app, transcriber, loader, admission, readiness, transcribers)
     bench = Bench(*parts, settings, access, metrics, space, jobs)
     logs.configure("info", bench.log)
+    LOGS.append(bench.log)
     return bench
 
 
