@@ -157,6 +157,24 @@ container-test *ARGS: (_environment "container")
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" tests/container/run.sh \
         "{{ python }}" -m pytest -p no:randomly --timeout 900 tests/container "$@"
 
+# Write ops/grafana/sussurro.json, the dashboard that Grafana imports.
+dashboard: (_environment "dev")
+    "{{ python }}" -m ops.grafana.dashboard
+
+# Alerts in promtool, and each of the dashboard's panels in a real Prometheus under load (3 minutes).
+[no-exit-message]
+metrics-acceptance *ARGS: (_environment "observe")
+    @"{{ python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ python }}" -m pytest -p no:randomly tests/observe/test_alerts.py tests/observe/test_dashboard.py "$@"
+
+# Ship 10 000 real log lines to a real store that is killed meanwhile; find each one once (2 minutes).
+[no-exit-message]
+log-acceptance *ARGS: (_environment "dev")
+    @"{{ python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ python }}" -m pytest -s -p no:randomly tests/observe/test_log_shipping.py "$@"
+
 # Write the list of the image's packages with their hashes (CycloneDX) to FILE.
 sbom FILE="sussurro.cdx.json": (_environment "dev")
     "{{ venv }}/bin/cyclonedx-py" requirements --output-reproducible --output-file "{{ FILE }}" \
@@ -214,7 +232,7 @@ lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu postgres rtx gpu dev fuzz clients container accuracy gpu-source oracle; do
+    for name in tools server cpu postgres rtx gpu dev fuzz clients container observe accuracy gpu-source oracle; do
         echo "requirements/$name.txt" >&2
         case "$name" in gpu*) more='--excludes gpu.excludes' ;; *) more= ;; esac
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -235,7 +253,7 @@ _environment set:
     cd "{{ root }}"
     works() { "{{ python }}" -c '' 2>/dev/null; }
     fresh() { cmp -s "requirements/$1.txt" "{{ venv }}/$1.stamp"; }
-    case "{{ set }}" in cpu) larger='dev clients container' ;; dev) larger='clients container' ;; *) larger= ;; esac
+    case "{{ set }}" in cpu) larger='dev clients container observe' ;; dev) larger='clients container observe' ;; *) larger= ;; esac
     if works; then for name in "{{ set }}" $larger; do if fresh "$name"; then exit 0; fi; done; fi
     echo "just: installing requirements/{{ set }}.txt into .venv (some 10 s)" >&2
     works || "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ venv }}"

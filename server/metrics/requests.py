@@ -52,7 +52,7 @@ class RequestMetrics:
             )
 
         self._requests = counter("requests", "Requests that are over.", "route", "method", "status")
-        self._errors = counter("errors", "Requests that failed, by error code.", "route", "code")
+        self._errors = counter("errors", "Requests that failed, by error code.", "code")
         self._seconds = histogram(
             "request_seconds", "From the headers to the end of the answer.", SECONDS, "route"
         )
@@ -70,6 +70,21 @@ class RequestMetrics:
         self._dropped = counter("dropped", "Stretches whose text was left out.", "model")
         self._calls = counter("engine_calls", "Calls of the engine.", "model")
         self._batched = counter("engine_batched", "Calls in the batches of all calls.", "model")
+        self._begin()
+
+    def _begin(self) -> None:
+        """Everything starts at 0: of a series that is new, Prometheus sees no increase."""
+        for code in self._codes:
+            self._errors.labels(code)
+        for reason in MEDIA_REASONS | {OTHER}:
+            self._media.labels(reason)
+        for model in self._models:
+            for by_model in (self._windows, self._fallbacks, self._dropped, self._calls):
+                by_model.labels(model)
+            self._batched.labels(model)
+            self._factor.labels(model)
+        for stage in STAGES:
+            self._stages.labels(stage)
 
     def add(self, record: RequestRecord) -> None:
         """One request is over; its record is complete."""
@@ -77,7 +92,7 @@ class RequestMetrics:
         self._requests.labels(route, record.method, str(record.status or NONE)).inc()
         if record.error is not None:
             code = record.error if record.error in self._codes else OTHER
-            self._errors.labels(route, code).inc()
+            self._errors.labels(code).inc()
         if record.total_s is not None:
             self._seconds.labels(route).observe(record.total_s)
         self._upload.inc(record.upload_bytes)

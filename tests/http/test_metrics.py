@@ -114,8 +114,8 @@ def test_a_refusal_is_counted_by_its_code(bench: Bench) -> None:
     bench.request("GET", "/secret/path")
 
     found = scraped(bench)
-    assert 1 == found['sussurro_errors_total{code="invalid_api_key",route="none"}']
-    assert 1 == found['sussurro_errors_total{code="unknown_url",route="none"}']
+    assert 1 == found['sussurro_errors_total{code="invalid_api_key"}']
+    assert 1 == found['sussurro_errors_total{code="unknown_url"}']
 
 
 def test_nothing_that_a_caller_chooses_becomes_a_label(bench: Bench) -> None:
@@ -177,7 +177,7 @@ def test_a_client_that_leaves_is_counted(bench: Bench) -> None:
 
     found = scraped(bench)
     route = 'route="/v1/audio/transcriptions"'
-    assert 1 == found[f'sussurro_errors_total{{code="client_disconnected",{route}}}']
+    assert 1 == found['sussurro_errors_total{code="client_disconnected"}']
     assert 1 == found[f'sussurro_requests_total{{method="POST",{route},status="499"}}']
 
 
