@@ -232,7 +232,7 @@ lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu postgres rtx gpu dev fuzz clients container observe accuracy gpu-source oracle; do
+    for name in tools server cpu postgres traces rtx gpu dev fuzz clients container observe accuracy gpu-source oracle; do
         echo "requirements/$name.txt" >&2
         case "$name" in gpu*) more='--excludes gpu.excludes' ;; *) more= ;; esac
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -143,6 +143,22 @@ def choose_engines(settings: Settings) -> dict[str, Choice]:
     return chosen
 
 
+def start_traces(settings: Settings) -> Callable[[], None]:
+    """Send spans to the collector, if one is named; the call that ends it.
+
+    Raises:
+        ConfigError: OpenTelemetry is not installed.
+    """
+    if not settings.otlp_endpoint:
+        return lambda: None
+    try:
+        from server.observe import otlp  # noqa: PLC0415 - optional, and slow to import
+    except ImportError as error:
+        problem = f"{PREFIX}OTLP_ENDPOINT: needs requirements/traces.txt ({error.name} is missing)"
+        raise ConfigError([problem]) from None
+    return otlp.start(settings.otlp_endpoint)
+
+
 async def serve(
     settings: Settings,
     callers: Callers,
@@ -159,6 +175,7 @@ async def serve(
             for cannot be had.
     """
     log = structlog.get_logger()
+    end_traces = start_traces(settings)
     try:
         access = Access.open(settings, callers)
     except RecordsError as error:
@@ -214,6 +231,7 @@ async def serve(
             await asyncio.to_thread(transcriber.engine.close, CLOSE_SECONDS)
         await loader.close()
         await access.close()
+        await asyncio.to_thread(end_traces)
         log.info("stopped")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from server.engines.base import Engine
+from server.observe.traces import span
 
 Result = TypeVar("Result")
 
@@ -158,7 +159,8 @@ class Scheduler:
             charge: what it counts for the request's and its key's share.
             position: where in the recording it is; less goes first.
         """
-        spare = await self._place(turn, size, charge, position)
+        with span("queue"):
+            spare = await self._place(turn, size, charge, position)
         try:
             future = call()
         except BaseException:
@@ -166,7 +168,8 @@ class Scheduler:
             raise
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: _call_soon(loop, lambda: self._release(size, spare)))
-        return await asyncio.wrap_future(future)
+        with span("engine"):
+            return await asyncio.wrap_future(future)
 
     @staticmethod
     async def finish(turn: Turn, call: Callable[[], Future[Result]], *, charge: float) -> Result:
@@ -177,7 +180,8 @@ class Scheduler:
         """
         turn.share.served += charge * turn.share.weight
         turn.served += charge
-        return await asyncio.wrap_future(call())
+        with span("engine"):
+            return await asyncio.wrap_future(call())
 
     async def _place(self, turn: Turn, size: float, charge: float, position: int) -> bool:
         """Wait for a place; whether it is a spare one."""

@@ -67,6 +67,7 @@ Origin = Annotated[str, StringConstraints(pattern=r"^\*$|^https?://[^/\s,*]+$")]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split)]
 Network = IPv4Network | IPv6Network
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_split), AfterValidator(_not_everybody)]
+Collector = Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+(/\S*)?)?$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -419,6 +420,12 @@ class Settings:
         "required",
         description="`required`: refuse to start if the kernel lacks a layer of the media sandbox; "
         "`available`: warn and use the layers that are there.",
+    )
+    otlp_endpoint: Collector = Field(
+        "",
+        description="OpenTelemetry collector to which a span of each request and of its parts is "
+        "sent, by OTLP over HTTP, such as `http://collector:4318`. Needs "
+        "`requirements/traces.txt`.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged."

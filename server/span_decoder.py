@@ -15,6 +15,7 @@ from server.decoding.language_choice import languages_of_window, restrict
 from server.decoding.tokenizer import Tokenizer
 from server.job import Job
 from server.kept import SpanState
+from server.observe import traces
 from server.types import SAMPLE_RATE, OnSegments, Segment, SpeechSegment, Window
 from server.window_decoder import WindowDecoder
 from server.window_rest import Context, Found
@@ -76,7 +77,9 @@ class SpanDecoder:
                 job.on_progress((end - stretch.start) / SAMPLE_RATE)
                 continue
             window = await self._windows.window(job, stretch.start, end)
-            found = await self._window(job, window, context, goes_on=end < stretch.end, depth=depth)
+            with traces.span("window", start=window.time_offset, seconds=window.duration):
+                goes_on = end < stretch.end
+                found = await self._window(job, window, context, goes_on=goes_on, depth=depth)
             again = [(rest, depth + 1) for rest in found.unheard] if depth < MAX_DEPTH else []
             todo = [*again, (SpeechSegment(found.stop, stretch.end), depth), *todo]
             if depth == 0:

@@ -26,6 +26,7 @@ from server.http.cors import Cors
 from server.http.exchange import Exchange
 from server.http.parts import AsgiApp, Receive, Scope, Send
 from server.observe.logs import RequestRecord
+from server.observe.traces import span
 
 OPEN_PATHS = frozenset({b"/", b"/healthz", b"/readyz", b"/openapi.json", b"/docs"})
 """Raw paths that need no key; everything else does, whether it exists or not."""
@@ -98,7 +99,10 @@ class Edge:
         answer.headers += self._cors.of_answer(headers)
         exchange = Exchange(record, body, answer)
         try:
-            with bound_contextvars(request_id=record.request_id):  # in every line meanwhile
+            with (
+                bound_contextvars(request_id=record.request_id),  # in every line meanwhile
+                span("request", headers, request_id=record.request_id, method=method),
+            ):
                 await self._race(self._serve(scope, headers, exchange), exchange)
         finally:
             record.upload_bytes = exchange.body.received

@@ -7,7 +7,7 @@ Must not know: how any of them is done.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import falcon.asgi
@@ -33,6 +33,7 @@ from server.http.spool import Spool, Spools
 from server.jobs.jobs import Jobs
 from server.jobs.record import Asked
 from server.observe.logs import RequestRecord
+from server.observe.traces import span
 from server.types import Audio, Principal, Task, Transcript, TranscriptionOptions
 
 WARNING_HEADER = b"x-sussurro-warning"
@@ -104,7 +105,8 @@ class Transcriptions:
                 )
                 _note(exchange.record, transcript)
                 started = time.monotonic()
-                resp.data, resp.content_type = await bodies.render(transcript, wanted)
+                with span("format"):
+                    resp.data, resp.content_type = await bodies.render(transcript, wanted)
                 exchange.record.format_s = time.monotonic() - started
                 if wanted.stream:
                     exchange.answer.headers += UNBUFFERED
@@ -141,7 +143,10 @@ class Transcriptions:
         """A place in the server; how long it took to get one is for the log."""
         started = time.monotonic()
         most = self._service.allowances.max_requests(caller)
-        async with self._service.admission.enter(caller.name, most) as place:
+        async with AsyncExitStack() as stack:
+            with span("wait"):
+                entering = self._service.admission.enter(caller.name, most)
+                place = await stack.enter_async_context(entering)
             record.wait_s = time.monotonic() - started
             yield place
 
@@ -149,14 +154,15 @@ class Transcriptions:
         """The form, once all of it has arrived."""
         started = time.monotonic()
         try:
-            return await read_form(
-                exchange.body.chunks(),
-                content_type,
-                spool,
-                task=self._task,
-                wanted=KNOWN,
-                max_field_bytes=self._service.max_field_bytes,
-            )
+            with span("upload"):
+                return await read_form(
+                    exchange.body.chunks(),
+                    content_type,
+                    spool,
+                    task=self._task,
+                    wanted=KNOWN,
+                    max_field_bytes=self._service.max_field_bytes,
+                )
         finally:
             exchange.record.upload_s = time.monotonic() - started
 
@@ -180,7 +186,8 @@ class Transcriptions:
         descriptor = await spool.rewind()
         started = time.monotonic()
         try:
-            audio = await self._service.loader.load(descriptor)
+            with span("load"):
+                audio = await self._service.loader.load(descriptor)
         finally:
             record.load_s = time.monotonic() - started
         record.audio_s = audio.duration
@@ -229,7 +236,8 @@ async def _deadline(seconds: float) -> AsyncIterator[float]:
 async def _hold(place: Place, record: RequestRecord) -> None:
     """Room for the audio, now that its length is known."""
     started = time.monotonic()
-    await place.hold(record.audio_s or 0.0)
+    with span("wait"):
+        await place.hold(record.audio_s or 0.0)
     record.wait_s = (record.wait_s or 0.0) + time.monotonic() - started
 
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 LOCKED = (
-    *("tools", "server", "cpu", "postgres", "gpu", "gpu-source"),
+    *("tools", "server", "cpu", "postgres", "traces", "gpu", "gpu-source"),
     *("dev", "fuzz", "clients", "container", "observe", "accuracy", "oracle"),
 )
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)( ; [^\\]+)? \\$", re.MULTILINE)
@@ -52,6 +52,7 @@ def test_no_address_is_written_down(path: Path) -> None:
         ("server", "cpu"),
         ("cpu", "dev"),
         ("cpu", "postgres"),
+        ("traces", "dev"),
         ("dev", "clients"),
         ("dev", "container"),
         ("dev", "fuzz"),
