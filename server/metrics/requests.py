@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from server.audio.refusals import MESSAGES
-from server.errors import BadAudio, ServerError
+from server.errors import ServerError
 from server.observe.logs import RequestRecord
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
@@ -121,5 +121,4 @@ class RequestMetrics:
 
 
 def _media_reason(record: RequestRecord) -> str:
-    reason = record.reason or (OTHER if record.error != BadAudio.code else NONE)
-    return reason if reason in MEDIA_REASONS else OTHER
+    return record.reason if record.reason in MEDIA_REASONS else OTHER
