@@ -293,3 +293,14 @@ def test_a_request_is_one_line_in_the_log(bench: Bench) -> None:
         line["error"],
     )
     assert KEY.key not in bench.log.getvalue()
+
+
+def test_every_line_of_a_request_has_its_id(bench: Bench) -> None:
+    """The caller's own, in the answer too; and not in the lines of the next request."""
+    bench.loader.error = RuntimeError("secret")
+    answers = [post(bench, FILE, x_request_id="mine-1"), post(bench, FILE)]
+
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    assert "mine-1" == ids[0] != ids[1]
+    assert ids == [line["request_id"] for line in bench.lines("fault")]
+    assert ids == [line["request_id"] for line in bench.lines("request")]
