@@ -143,7 +143,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     places = [f"{'/'.join(Path(f.filename).parts[-3:])}:{f.lineno} {f.name}" for f in frames]
     kind = type(error)
     described: dict[str, Any] = {"type": f"{kind.__module__}.{kind.__qualname__}", "at": places}
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         described["errno"] = error.errno
     return described
 

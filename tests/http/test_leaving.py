@@ -113,7 +113,16 @@ def test_work_after_the_answer_is_done(bench: Bench) -> None:
 
         gate, limits = bench.app._gate, bench.app._limits
         addresses, clock = ClientAddress(()), time.monotonic
-        edge = Edge(app, gate, limits, Cors(()), addresses, new_id=str, clock=clock, on_done=print)
+        edge = Edge(
+            app,
+            gate,
+            limits,
+            Cors(()),
+            addresses,
+            new_id=lambda: "req_1",
+            clock=clock,
+            on_done=print,
+        )
         await edge({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
 
     asyncio.run(scenario())
