@@ -122,7 +122,7 @@ def test_failures_are_counted_by_the_address_behind_the_proxy(start: Start) -> N
         client.headers["X-Forwarded-For"] = "203.0.113.1"
         assert 200 == client.get("/v1/models").status_code
 
-    server.statuses(10)
+    server.statuses(11)
     addresses = [line.get("client_address") for line in server.lines("request")]
     assert ["203.0.113.1"] * 5 + ["203.0.113.2"] == addresses[:6]
     assert addresses[-1] is None  # a good key is name enough
