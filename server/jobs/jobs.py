@@ -54,6 +54,7 @@ class Jobs:
         assert settings.jobs_dir is not None
         folder = settings.jobs_dir.expanduser()
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # transcripts are nobody else's
             self._files = AudioFiles(folder / "audio")
         except OSError as error:
             raise DatabaseError(f"{PREFIX}JOBS_DIR: {type(error).__name__}") from None

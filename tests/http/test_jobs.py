@@ -88,6 +88,13 @@ def test_a_job_is_taken_and_described(jobs: Bench) -> None:
     assert body == jobs.request("GET", response.headers["location"]).json()
 
 
+def test_what_is_kept_is_closed_to_other_users(jobs: Bench) -> None:
+    """The folder lets nobody else in, whatever the files in it allow."""
+    assert jobs.settings.jobs_dir is not None
+
+    assert 0o700 == jobs.settings.jobs_dir.stat().st_mode & 0o777
+
+
 @pytest.mark.parametrize("prefer", ["respond-async", "wait=9, respond-async", "Respond-Async; x=1"])
 def test_the_header_says_the_same_as_the_field(jobs: Bench, prefer: str) -> None:
     """And the answer says that it was heeded."""
