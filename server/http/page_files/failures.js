@@ -1,6 +1,6 @@
 // Failures in plain words. Knows what each one means for a person, and what can be done.
 
-import { clear, show } from "./words.js";
+import { clear, clock, show } from "./words.js";
 
 const BY_CODE = {
   invalid_api_key: "fail_key",
@@ -50,6 +50,6 @@ function countDown(seconds) {
   const button = byId("again");
   button.disabled = seconds > 0;
   if (seconds <= 0) return show(button, "again");
-  show(button, "again_in", { seconds });
+  show(button, "again_in", { time: clock(seconds) });
   timer = setTimeout(() => countDown(seconds - 1), 1000);
 }
