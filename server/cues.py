@@ -4,6 +4,7 @@ Knows: how much text fits on a screen, and for how long.
 Must not know: SRT, VTT, HTTP.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -93,18 +94,14 @@ def _of_segment(words: Sequence[Word], limits: CueLimits) -> Iterator[Cue]:
 
 def _of_run(run: Sequence[Word], limits: CueLimits) -> Iterator[Cue]:
     """Words without a pause as the cues of least cost: few, ending at clauses, about even."""
-    costs = [0.0]
-    starts = [0]
-    for end in range(1, len(run) + 1):
-        choices = []
-        for start in range(end - 1, -1, -1):
-            part = run[start:end]
-            if len(part) > 1 and not _fits(part, limits):
-                break
-            choices.append((costs[start] + _cost(part, limits, last=end == len(run)), start))
-        cost, start = min(choices)
-        costs.append(cost)
-        starts.append(start)
+    costs = [0.0] + [math.inf] * len(run)
+    starts = [0] * len(costs)
+    for start in range(len(run)):
+        for end, width in _ends(run, start, limits):
+            last = end == len(run)
+            cost = costs[start] + _cost(run[end - 1].word, width, limits, last=last)
+            if cost < costs[end]:
+                costs[end], starts[end] = cost, start
     parts = []
     end = len(run)
     while end:
@@ -114,20 +111,30 @@ def _of_run(run: Sequence[Word], limits: CueLimits) -> Iterator[Cue]:
         yield _cue(part, limits)
 
 
-def _fits(words: Sequence[Word], limits: CueLimits) -> bool:
-    """Whether the words can be read on one screen, and are spoken while it is shown."""
-    if words[-1].end - words[0].start > limits.max_seconds:
-        return False
-    return len(_lines(words, limits.max_line_chars)) <= limits.max_lines
+def _ends(run: Sequence[Word], start: int, limits: CueLimits) -> Iterator[tuple[int, int]]:
+    """Where a cue that begins with this word may end, and how wide its text is then.
+
+    One word may always stand alone; more are read on one screen and spoken while it is shown.
+    """
+    filler = _Filler(limits.max_line_chars)
+    width = 0
+    for end in range(start + 1, len(run) + 1):
+        word = run[end - 1]
+        filler.add(word.word)
+        width += _width(word.word)
+        if end > start + 1 and (
+            filler.count > limits.max_lines or word.end - run[start].start > limits.max_seconds
+        ):
+            return
+        yield end, width
 
 
-def _cost(words: Sequence[Word], limits: CueLimits, *, last: bool) -> float:
-    text = words[-1].word.rstrip()
+def _cost(last_word: str, width: int, limits: CueLimits, *, last: bool) -> float:
+    text = last_word.rstrip()
     place = MID_SENTENCE if text.endswith(CLAUSE_ENDS) else MID_CLAUSE
     if last or text.endswith(SENTENCE_ENDS):
         place = 0.0
-    room = limits.max_line_chars * limits.max_lines
-    free = max(0.0, 1.0 - sum(_width(word.word) for word in words) / room)
+    free = max(0.0, 1.0 - width / (limits.max_line_chars * limits.max_lines))
     return 1.0 + place + UNEVEN * free**2
 
 
@@ -148,16 +155,40 @@ def _cue(words: Sequence[Word], limits: CueLimits) -> Cue:
 
 
 def _lines(words: Sequence[Word], max_chars: int) -> list[str]:
-    """Words filled into lines; a word longer than a line has one for itself."""
-    lines: list[str] = []
-    current = ""
+    filler = _Filler(max_chars)
     for word in words:
-        if current.strip() and _width((current + word.word).strip()) > max_chars:
-            lines.append(current.strip())
-            current = word.word
-        else:
-            current += word.word
-    return [line for line in [*lines, current.strip()] if line]
+        filler.add(word.word)
+    return filler.lines
+
+
+class _Filler:
+    """Words filled into lines, one by one; a word longer than a line has one for itself."""
+
+    def __init__(self, max_chars: int) -> None:
+        self._max_chars = max_chars
+        self._full: list[str] = []
+        self._line = ""
+        self._width = 0
+
+    @property
+    def count(self) -> int:
+        """How many lines there are; none is empty."""
+        return len(self._full) + bool(self._line)
+
+    @property
+    def lines(self) -> list[str]:
+        """What they hold."""
+        return [*self._full, self._line.rstrip()] if self._line else self._full
+
+    def add(self, word: str) -> None:
+        """Put a word into the last line, or into a new one."""
+        shown = word.rstrip()
+        if self._line and shown and self._width + _width(shown) > self._max_chars:
+            self._full.append(self._line.rstrip())
+            self._line, self._width = "", 0
+        text = word if self._line else word.lstrip()
+        self._line += text
+        self._width += _width(text)
 
 
 def _width(text: str) -> int:

@@ -1,3 +1,4 @@
+import time
 from itertools import pairwise
 
 import pytest
@@ -84,6 +85,16 @@ def test_scripts_without_spaces_are_cut_by_width() -> None:
     made = cues(_transcript(_segment(text, 0.0, 20.0)), LIMITS)
     assert text == "".join(line for cue in made for line in cue.lines)
     assert all(len(line) <= 21 for cue in made for line in cue.lines)
+
+
+def test_a_long_text_without_spaces_is_cut_in_little_time() -> None:
+    """In time that grows with its length: a tenth of a second where it was five."""
+    limits = CueLimits(200, 4, 60.0)
+    text = "東京は晴れでした。" * 25
+    started = time.thread_time()
+    made = cues(_transcript(_segment(text, 0.0, 28.0)), limits)
+    assert time.thread_time() - started < 1.0
+    assert text == "".join(line for cue in made for line in cue.lines)
 
 
 def test_a_word_longer_than_a_line_is_broken() -> None:
