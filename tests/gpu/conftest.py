@@ -29,7 +29,7 @@ AUDIO = Path(__file__).parents[1] / "audio"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Where the engine and its weights are, and how long to measure."""
     parser.addoption("--engine", type=Path, help="folder of a built engine")
-    parser.addoption("--checkpoint", type=Path, help="the .pt that it was built from")
+    parser.addoption("--checkpoint", type=Path, help="what it was built from")
     parser.addoption("--gpus", default="0", help="numbers of the GPUs, comma-separated")
     parser.addoption("--report", type=Path, default=Path("gpu-acceptance.json"))
     parser.addoption("--seconds", type=float, default=60.0, help="of each measurement of speed")
@@ -131,10 +131,12 @@ def whisper_model(pytestconfig: pytest.Config, manifest: Manifest) -> Any:
     import torch  # noqa: PLC0415 - where an acceptance runs
     import whisper  # noqa: PLC0415
 
+    from server.engines.word_aligner import whisper_model as load_whisper  # noqa: PLC0415
+
     if pytestconfig.getoption("--on-double"):
         torch.set_num_threads(1)  # on cores that others use too, several wait for each other
     device = "cpu" if pytestconfig.getoption("--on-double") else "cuda:0"
-    model = whisper.load_model(str(pytestconfig.getoption("--checkpoint")), device=device)
+    model = load_whisper(pytestconfig.getoption("--checkpoint"), device)
     model.set_alignment_heads(whisper._ALIGNMENT_HEADS[manifest.model])
     return model
 
