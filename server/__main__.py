@@ -276,7 +276,9 @@ async def _listen(
     config = make_config(
         app, limits=connection_limits(settings), drain_timeout=settings.drain_timeout
     )
-    listener = Listener(config, on_stop=readiness.drain, grace=settings.drain_grace)
+    listener = Listener(
+        config, on_stop=readiness.drain, on_close=readiness.close, grace=settings.drain_grace
+    )
     serving = asyncio.create_task(listener.serve(sockets=sockets))
     watching = asyncio.create_task(_failure(loading, transcribers))
     await asyncio.wait((serving, watching), return_when=asyncio.FIRST_COMPLETED)

@@ -84,17 +84,24 @@ def heed_hangups(reload: Callable[[], None]) -> None:
 class Listener(uvicorn.Server):
     """uvicorn's server with an order of ending.
 
-    SIGTERM or SIGINT: tell (readiness says 503), go on for `grace` seconds, stop accepting, let
-    running requests end, cancel the rest. A second signal cancels them at once. Unlike uvicorn's,
+    SIGTERM or SIGINT: tell (readiness says 503), go on for `grace` seconds, in which a proxy that
+    has not asked yet still finds a server, close the door, stop accepting, let running requests
+    end, cancel the rest. A second signal cancels them at once. Unlike uvicorn's,
     it returns in the end instead of raising the signal again: a stop that was asked for is a
     success.
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, on_stop: Callable[[], None], grace: float
+        self,
+        config: uvicorn.Config,
+        *,
+        on_stop: Callable[[], None],
+        on_close: Callable[[], None],
+        grace: float,
     ) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._on_close = on_close
         self._grace = grace
         self._stop_asked = False
         self._told_at: float | None = None
@@ -135,6 +142,7 @@ class Listener(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, and wait for what was cancelled."""
+        self._on_close()
         await super().shutdown(sockets)
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=CLEAN_UP_SECONDS)

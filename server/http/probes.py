@@ -58,8 +58,11 @@ class Readiness:
         self._on_drain.append(call)
 
     def drain(self) -> None:
-        """From now on: no."""
+        """From now on: no. Work that comes all the same is done, until the door is closed."""
         self._draining = True
+
+    def close(self) -> None:
+        """Close the door: nobody is let in any more."""
         self._admission.drain()
         for call in self._on_drain:
             call()

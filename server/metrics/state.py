@@ -68,7 +68,7 @@ class StateMetrics:
         self._running = gauge("requests_running", "Transcriptions that have a place.")
         self._waiting = gauge("requests_waiting", "Transcriptions that wait for a place.")
         self._backlog = gauge("backlog_audio_seconds", "Audio that is still to be done.")
-        self._draining = gauge("draining", "1 while the server is about to stop.")
+        self._draining = gauge("draining", "1 once the server, about to stop, lets nobody in.")
         self._ready = gauge("model_ready", "1 if a model is warm.", "model")
         self._healthy = gauge("engine_healthy", "1 if a model's engine works.", "model")
         self._flying = gauge("windows_in_flight", "Windows being computed.", "model")

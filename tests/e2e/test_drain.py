@@ -126,6 +126,17 @@ def test_a_second_signal_during_the_grace_ends_at_once_too(start: Start) -> None
     assert time.monotonic() - started < 4
 
 
+def test_work_that_comes_in_the_grace_is_done(start: Start) -> None:
+    """A proxy asks every second whether to send more; what it sends until then gets its answer."""
+    server = start(SUSSURRO_DRAIN_GRACE="3").ready()
+    server.popen.send_signal(signal.SIGTERM)
+    server.line("draining")
+    with asking(server) as client:
+        assert rest(client).startswith(b"HTTP/1.1 200 ")
+
+    assert 0 == server.exit_code(within=10)
+
+
 def wait_for_work(server: Process) -> None:
     """Until what was sent has surely been taken up."""
     time.sleep(0.7)

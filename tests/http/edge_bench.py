@@ -323,7 +323,12 @@ def serving(bench: Bench) -> Iterator[tuple[int, Listener]]:
         limits=ConnectionLimits.of(bench.settings),
         drain_timeout=bench.settings.drain_timeout,
     )
-    listener = Listener(config, on_stop=bench.readiness.drain, grace=bench.settings.drain_grace)
+    listener = Listener(
+        config,
+        on_stop=bench.readiness.drain,
+        on_close=bench.readiness.close,
+        grace=bench.settings.drain_grace,
+    )
     thread = threading.Thread(target=asyncio.run, args=(listener.serve(sockets=[sock]),))
     thread.start()
     try:

@@ -272,9 +272,12 @@ def test_the_probe_starts_a_dead_media_loader_again(bench: Bench) -> None:
 
 
 def test_not_ready_while_draining(bench: Bench) -> None:
-    """New work is refused, life goes on."""
+    """Who has not asked yet still gets an answer; then new work is refused, life goes on."""
     bench.readiness.drain()
+    assert 503 == bench.request("GET", "/readyz").status_code
+    assert 200 == post(bench, FILE).status_code
 
+    bench.readiness.close()
     assert 200 == bench.request("GET", "/healthz").status_code
     for response in (bench.request("GET", "/readyz"), post(bench, FILE)):
         assert 503 == response.status_code

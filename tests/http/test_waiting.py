@@ -89,12 +89,12 @@ def test_a_request_waits_a_little_for_a_place(bench: Bench) -> None:
     assert "tester" == bench.transcriber.key_id
 
 
-def test_who_waits_is_sent_away_when_the_server_drains(bench: Bench) -> None:
+def test_who_waits_is_sent_away_when_the_door_closes(bench: Bench) -> None:
     """503 at once: the successor may have a place."""
     bench = build(bench.settings.spool_dir, max_requests=1, max_queue_wait=60)
 
     async def drain() -> None:
-        bench.readiness.drain()
+        bench.readiness.close()
 
     response = waiting(bench, drain())
     assert (503, "draining") == (response.status_code, error_of(response)["code"])
