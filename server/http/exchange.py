@@ -44,7 +44,7 @@ class Exchange:
 
         The query stays here: Falcon would fail on one that is not UTF-8.
         """
-        self.query = scope["query_string"]
+        self.query = scope.get("query_string", b"")
         return {**scope, "path": path, "query_string": b"", _KEY: self}
 
 
