@@ -12,7 +12,7 @@ torch_python := torch_venv / "bin/python"
 rtx_venv := root / ".venv-rtx"
 fuzz_venv := root / ".venv-fuzz"
 
-fuzz_path := root / "tests/fuzz" + ":" + root / "tests/e2e" + ":" + root / "tests/http" + ":" + root / "tests/security"
+fuzz_path := root / "tests" + ":" + root / "tests/fuzz" + ":" + root / "tests/e2e" + ":" + root / "tests/http" + ":" + root / "tests/security"
 
 # Recipes that stay in the caller's folder still find our packages.
 export PYTHONPATH := root

@@ -7,7 +7,7 @@ import faulthandler
 import sys
 import tempfile
 import time
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import click
@@ -20,8 +20,9 @@ from watched import Holdings, Watched, own_rss_mib, watched
 BATCH = 250
 """Cases of one target before the next has its turn."""
 
-HANG_SECONDS = 300
-"""Of one batch: then the stacks are written, and this ends."""
+HANG_SECONDS = 900
+"""Of one batch, the search for a smaller example included: then the stacks are written, and this
+ends."""
 
 WARM_UP = 1_000
 """HTTP cases before memory is looked at."""
@@ -43,7 +44,8 @@ def main(cases: int, http_cases: int, seed: int, seconds: float, names: tuple[st
     unknown = set(names) - set(TARGETS)
     if unknown:
         raise click.UsageError(f"targets are {', '.join(sorted(TARGETS))}")
-    in_process(cases if names else cases - http_cases, seed, started + seconds, names)
+    if names or cases > http_cases:
+        in_process(cases if names else cases - http_cases, seed, started + seconds, names)
     if not names and http_cases:
         with tempfile.TemporaryDirectory() as folder, watched(Path(folder)) as server:
             over_http(server, http_cases, seed, started + seconds)
@@ -79,7 +81,7 @@ def over_http(server: Watched, cases: int, seed: int, until: float) -> None:
     fixed = [*of_forms(), *of_files()]
     made = chain(fixed, (of_chance(seed + number) for number in range(cases - len(fixed))))
     started = time.monotonic()
-    server.send(case for case, _ in zip(made, range(WARM_UP), strict=False))
+    server.send(islice(made, WARM_UP))
     before = server.holdings()
     server.send(case for case in made if time.monotonic() < until)
     seconds = time.monotonic() - started

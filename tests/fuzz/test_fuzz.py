@@ -1,8 +1,10 @@
 """A little of the fuzzing, other cases each time; `./just fuzz` does more of the same."""
 
 import random
+import subprocess
 from collections.abc import Iterator
 from itertools import chain, islice
+from pathlib import Path
 
 import pytest
 import targets  # noqa: F401 - fills TARGETS
@@ -10,6 +12,8 @@ from http_cases import Case, of_chance, of_files, of_forms
 from seeding import SEED
 from target import TARGETS
 from watched import Holdings, Watched, watched
+
+ROOT = Path(__file__).parents[2]
 
 CASES = 40
 HTTP_CASES = 120
@@ -65,6 +69,15 @@ def test_a_server_takes_it(server: Watched) -> None:
     assert server.ends["200"] > 20
     assert 0 == server.ends["503"]
     assert 0 == server.process.stop()
+
+
+def test_the_long_run_starts() -> None:
+    """`./just fuzz` has all that it imports, and ends well where nothing breaks."""
+    run = [ROOT / "just", "fuzz", "--target", "paths", "--cases", "1", "--seed", str(SEED)]
+    done = subprocess.run(run, cwd=ROOT, check=True, capture_output=True, text=True)
+
+    assert f"seed {SEED}" in done.stdout
+    assert "1 targets" in done.stdout
 
 
 def _kept(holdings: Holdings) -> tuple[int, ...]:
