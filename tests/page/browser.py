@@ -127,7 +127,8 @@ class Visit:
         kept = self.page.evaluate("localStorage.length + sessionStorage.length")
         self._context.close()
         outside = [url for url in self.requests if not url.startswith((self.url, "blob:"))]
-        assert ([], [], [], 0) == (self.faults, outside, cookies, kept)
+        seen = (self.faults, outside, cookies, kept)
+        assert ([], [], [], 0) == seen, seen
 
     @property
     def state(self) -> str:

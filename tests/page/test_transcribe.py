@@ -137,8 +137,9 @@ def test_by_keyboard_alone(server: Process, visit: Visiting) -> None:
     there.page.wait_for_selector("#segments li:nth-child(2) [aria-current]")
 
     tab_to(there, "#wave", "Shift+Tab")
-    keyboard.press(" ")
-    assert "Play" == there.text("#play")
+    if not there.page.evaluate("document.getElementById('audio').paused"):
+        keyboard.press(" ")  # else the way here was longer than the recording
+    there.page.wait_for_selector("#play:text-is('Play')")
     keyboard.press("Home")
     assert 0 == there.at()
     keyboard.press("ArrowRight")

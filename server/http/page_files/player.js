@@ -42,7 +42,7 @@ export function follow(found, length, listener) {
 export function seek(seconds, andPlay = false) {
   if (!playable) return;
   audio.currentTime = Math.min(Math.max(seconds, 0), duration);
-  if (andPlay) audio.play();
+  if (andPlay) play();
   update();
 }
 
@@ -61,8 +61,15 @@ function update() {
   onSegment(current ?? null);
 }
 
+// A pause or another recording may come before the first sound; that is no fault.
+function play() {
+  audio.play().catch((error) => {
+    if (error.name !== "AbortError") throw error;
+  });
+}
+
 function toggle() {
-  if (audio.paused) audio.play();
+  if (audio.paused) play();
   else audio.pause();
 }
 
