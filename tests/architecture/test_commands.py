@@ -37,6 +37,7 @@ def test_ci_runs_what_people_run() -> None:
     """The same recipes, and a failure is a failure."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert re.search(r"^set -euo pipefail$", script, re.MULTILINE)
-    assert ["setup", "_torch", "test", "clients", "oracle", "static"] == re.findall(
+    assert ["setup", "_torch", "test", "oracle", "clients", "static"] == re.findall(
         r"^\./just (\w+)", script, re.MULTILINE
     )
+    assert script.endswith('\nwait "$oracle"\n')
