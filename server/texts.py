@@ -256,6 +256,7 @@ NO_DIARIZED_JSON = Text(
 # What a field may be, as a part of `WRONG_VALUE`.
 
 ONE_OF = Text("one of {values}", "um destes valores: {values}")
+ONLY_TEXT = Text("text, as often as needed", "texto, quantas vezes for preciso")
 NUMBER_BETWEEN = Text("a number from {least:g} to {most:g}", "um número de {least:g} a {most:g}")
 NUMBER_ABOVE = Text(
     "a number above {least:g}, up to {most:g}",

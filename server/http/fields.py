@@ -193,5 +193,7 @@ def allowed(name: str) -> Text:
         bound = texts.NUMBER_ABOVE if "exclusiveMinimum" in schema else texts.NUMBER_BETWEEN
         least = schema.get("minimum", schema.get("exclusiveMinimum"))
         return bound.filled(least=least, most=schema["maximum"])
+    if schema.keys().isdisjoint({"enum", "const"}):
+        return texts.ONLY_TEXT
     values = schema.get("enum") or [schema["const"]]
     return texts.ONE_OF.filled(values=", ".join(str(value).lower() for value in values))

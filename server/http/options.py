@@ -207,10 +207,10 @@ def _gather_chunking(values: dict[str, Any]) -> None:
             raise _not_allowed(CHUNKING) from None
 
 
-def _items(value: str) -> list[str]:
-    """A JSON list's items, or the bare value."""
+def _items(value: str) -> list[Any]:
+    """A JSON list's items, of whatever type, or the bare value."""
     try:
         items = json.loads(value)
     except (ValueError, RecursionError):
         return [value.strip()]
-    return [str(item) for item in items] if isinstance(items, list) else [value.strip()]
+    return items if isinstance(items, list) else [value.strip()]

@@ -84,6 +84,15 @@ def test_granularities_come_as_repeated_fields_or_json(values: list[str]) -> Non
     assert {"word", "segment"} == parse(fields, "transcribe", TranscriptionOptions()).granularities
 
 
+@pytest.mark.parametrize("item", ["null", "7", "true", '{"a": 1}', "[]"])
+def test_a_list_holds_texts_alone(item: str) -> None:
+    """What is no text would become a word to expect, such as `None`."""
+    with pytest.raises(InvalidOption) as raised:
+        parse({"keywords": [f'["Ana", {item}]']}, "transcribe", TranscriptionOptions())
+
+    assert "keywords" == raised.value.param
+
+
 @pytest.mark.parametrize("name", ["timestamp_granularities[]", "timestamp_granularities[0]"])
 def test_brackets_in_a_name_do_not_matter(bench: Bench, name: str) -> None:
     """`x`, `x[]` and `x[0]` are one field."""
