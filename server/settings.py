@@ -473,7 +473,7 @@ def _collect(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
                 continue
             try:
                 values[secret] = Path(value).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:  # no text, or no name of a file
                 problems.append(f"{name}: cannot be read ({type(error).__name__})")
         else:
             problems.append(f"{name}: no such setting")

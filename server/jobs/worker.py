@@ -200,7 +200,7 @@ class Worker:
     async def _run(self, claimed: Claimed, running: _Running) -> None:
         parts, started = self._parts, time.monotonic()
         if claimed.attempts > MAX_CLAIMS:
-            raise _GivenUpError(texts.JOB_GIVEN_UP)
+            raise EngineError(texts.JOB_GIVEN_UP)
         rows = await parts.database.run(partial(queue.windows_of, seq=claimed.seq))
         writer = WindowWriter(parts.database, running.lease, len(rows), running.lose)
         audio = await asyncio.to_thread(parts.files.read, claimed.id, claimed.asked.warnings)
@@ -246,7 +246,7 @@ class Worker:
         if isinstance(error, JobsUnavailable):
             return  # nothing can be written: the lease ends by itself
         fault = ours.status >= 500
-        if fault and claimed.attempts < MAX_ATTEMPTS and not isinstance(error, _GivenUpError):
+        if fault and claimed.attempts < MAX_ATTEMPTS:
             later = self._clock() + RETRY_SECONDS * claimed.attempts
             await self._let_go(lease, later, counts=True)
             return
@@ -276,10 +276,6 @@ class Worker:
             await self._parts.database.run(
                 partial(queue.give_up, lease=lease, until=until, counts=counts)
             )
-
-
-class _GivenUpError(EngineError):
-    """Every attempt ended without one more window."""
 
 
 def _log(claimed: Claimed, state: State, **fields: object) -> None:

@@ -118,6 +118,14 @@ def test_a_secret_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
     assert "SUSSURRO_API_KEYS_FILE: cannot be read (UnicodeDecodeError)" == problem
 
 
+@pytest.mark.parametrize("name", ["\udd00", "a\0b"])
+def test_a_secret_file_with_a_name_that_no_file_has_is_a_problem(name: str) -> None:
+    """Listed like any other, not a traceback. Found by fuzzing."""
+    (problem,) = problems(api_keys_file=name)
+
+    assert problem.startswith("SUSSURRO_API_KEYS_FILE: cannot be read (")
+
+
 def test_secrets_are_not_in_the_repr() -> None:
     """Settings that are printed by accident tell no key."""
     assert "hunter2" not in repr(read(api_keys="hunter2"))
