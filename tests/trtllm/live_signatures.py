@@ -17,7 +17,7 @@ ENUMS = ("ModelType", "BatchingType", "CapacitySchedulerPolicy", "FinishReason")
 
 def missing_flags(told: str) -> list[str]:
     """Recorded flags that the help of trtllm-build, `told`, does not name."""
-    known = set(re.findall(r"--([a-z_]+)", told))
+    known = set(re.findall(r"--([a-z0-9_]+)", told))
     return [flag for flag in recordings.flags() if flag not in known]
 
 
