@@ -174,7 +174,7 @@ class Edge:
             assert task is not None
             task.uncancel()
             exchange.body.abandon()
-            await exchange.answer.refuse(Draining(texts.DRAINING))
+            await exchange.answer.refuse(Draining(texts.DRAINING, retry_after=5))
 
 
 def _raw_path(scope: Scope) -> bytes:

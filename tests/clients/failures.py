@@ -32,8 +32,8 @@ class Failure:
     """How the engine breaks once the server is ready, as `fake_server.py` has it: "" hangs."""
     busy: bool = False
     """Another request has the only place, and keeps it."""
-    drain: bool = False
-    """The server has been told to stop."""
+    stop: bool = False
+    """The server is told to stop once the request has begun."""
     once: bool = False
     """The server does not outlive it."""
     gone: bool = False
@@ -56,7 +56,13 @@ FAILURES = [
         busy=True,
     ),
     Failure("Busy", environ=AT_ONCE | {"SUSSURRO_MAX_REQUESTS": "1"}, engine="", busy=True),
-    Failure("About to stop", environ={"SUSSURRO_DRAIN_GRACE": "600"}, drain=True),
+    Failure(
+        "About to stop",
+        environ={"SUSSURRO_DRAIN_GRACE": "0", "SUSSURRO_DRAIN_TIMEOUT": "0.5"},
+        engine="",
+        stop=True,
+        once=True,
+    ),
     Failure("Fault of the engine", engine="0"),
     Failure("The engine hangs", environ={"FAKE_WINDOW_TIMEOUT": "1"}, engine="", once=True),
     Failure("Slower than allowed", environ={"SUSSURRO_REQUEST_TIMEOUT": "1"}, engine=""),
@@ -93,6 +99,27 @@ def occupied(server: Process, folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def stopped(server: Process, folder: Path) -> Iterator[None]:
+    """Told to stop as soon as a transcription is under way."""
+    begun, over = folder / "begun", threading.Event()
+    begun.unlink()  # the trial at the start has made it
+
+    def stop() -> None:
+        while not begun.exists():
+            if over.wait(0.05):
+                return
+        server.popen.send_signal(signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
 def arranged(failure: Failure, start: Start, folder: Path) -> Iterator[Callable[[], str]]:
     """A function that gives the address of a server that fails so, a new one where it must."""
     with contextlib.ExitStack() as stack:
@@ -115,10 +142,11 @@ def _server(failure: Failure, start: Start, folder: Path) -> Iterator[Process]:
     server = start(**failure.environ, FAKE_BROKEN=str(broken), FAKE_BEGUN=str(begun)).ready()
     if failure.engine is not None:
         broken.write_text(failure.engine)
-    if failure.drain:
-        server.popen.send_signal(signal.SIGTERM)
-        server.line("draining")
-    with occupied(server, folder) if failure.busy else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if failure.busy:
+            stack.enter_context(occupied(server, folder))
+        if failure.stop:
+            stack.enter_context(stopped(server, folder))
         yield server
     server.popen.kill()
     assert failure.once or "" == server.stderr

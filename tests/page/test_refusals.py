@@ -33,9 +33,8 @@ def test_failures_in_plain_words(visit: Visiting, start: Start, tmp_path: Path, 
     path = write_upload(failure, tmp_path)
     assert path is not None
     with arranged(failure, start, tmp_path) as place:
-        url = place()
         for language, texts in TEXTS.items():
-            there = visit(url, language)
+            there = visit(place(), language)
             there.take(path)
             there.transcribe(failure.key)
             there.page.wait_for_selector("#problem:not([hidden])")
