@@ -14,7 +14,7 @@ SERVER = Path(__file__).parents[2] / "server"
 
 CATALOGUE = {name: text for name, text in vars(texts).items() if isinstance(text, Text)}
 
-PARTS = {"CHUNKING", "MEDIA_LOADER", "NUMBER_ABOVE", "NUMBER_BETWEEN", "ONE_OF"}
+PARTS = {"CHUNKING", "MEDIA_LOADER", "NUMBER_ABOVE", "NUMBER_BETWEEN", "ONE_OF", "ONLY_TEXT"}
 """Texts that stand inside others; they are no sentences."""
 
 DO = re.compile(
