@@ -92,11 +92,15 @@ REPORTS = st.one_of(
 
 @target(st.integers(-64, 255), REPORTS)
 def decoder_reports(code: int, report: str) -> None:
-    """A decoder in a stranger's hands can say a known word, or be called broken; nothing else."""
+    """A decoder in a stranger's hands can say a known word, or be called broken; nothing else.
+
+    503 is for one word alone: that the disk is full.
+    """
     try:
         warnings = REFUSALS.warnings(Verdict(code, report))
     except ServerError as error:
-        assert error.status in (400, 500)
+        full = '"spool_full"' in report and code == 0
+        assert error.status in ((503,) if full else (400, 500))
         assert "<script>" not in error.message
     else:
         assert code == 0
