@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import structlog
 
@@ -30,15 +30,14 @@ from server.audio.spool_space import SpoolSpace
 from server.decoding.languages import LANGUAGES
 from server.engines.choice import NO_MATCH, Choice, choose, here
 from server.errors import EngineError
+from server.http.connections import Connections
 from server.http.listener import Listener, connection_limits, heed_hangups, listen
 from server.http.metrics import with_own_port
 from server.http.models import Models
 from server.http.parts import AsgiApp
 from server.http.parts import Transcriber as AnyTranscriber
 from server.http.probes import Readiness
-from server.http.protocol import make_config
-from server.jobs.database import DatabaseError
-from server.jobs.jobs import Jobs
+from server.http.protocol import Config, make_config
 from server.loading import LoadModel, load_all, load_model
 from server.metrics.gpus import load_nvml
 from server.metrics.registry import Metrics
@@ -46,6 +45,9 @@ from server.metrics.state import Parts
 from server.observe import logs
 from server.secrecy import keep_secrets
 from server.settings import EXIT_CONFIG, PREFIX, SECRET_NAMES, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from server.jobs.jobs import Jobs
 
 EXIT_FAILED = 1
 """Something broke that may be well next time: a supervisor should start us again."""
@@ -201,12 +203,13 @@ async def serve(
     admission = Admission(Bounds.of(settings))
     readiness = Readiness(models, loader, admission, chosen)
     on_gpu = any(choice.engine == "tensorrt_llm" for choice in (chosen or {}).values())
-    metrics = Metrics(
-        Parts(settings.models, transcribers, admission, loader, access.windows, chosen or {}),
-        load_nvml() if on_gpu else None,
-        settings.gpus,
-    )
     jobs = _open_jobs(settings, access, transcribers)
+    limits = connection_limits(settings)
+    connections = Connections(limits.max_connections)
+    shown = (settings.models, transcribers, admission, loader, access.windows, chosen or {})
+    metrics = Metrics(
+        Parts(*shown, jobs, connections), load_nvml() if on_gpu else None, settings.gpus
+    )
     app = create_app(
         settings,
         access=access,
@@ -223,7 +226,10 @@ async def serve(
             await jobs.start()
             readiness.on_drain(jobs.drain)
         loading = load_all(settings.models, load, transcribers)
-        return await _listen(settings, app, readiness, loading, transcribers)
+        config = make_config(
+            app, limits=limits, drain_timeout=settings.drain_timeout, connections=connections
+        )
+        return await _listen(settings, config, readiness, loading, transcribers)
     finally:
         if jobs is not None:
             await jobs.close()
@@ -237,10 +243,14 @@ async def serve(
 
 def _open_jobs(
     settings: Settings, access: Access, transcribers: Mapping[str, AnyTranscriber]
-) -> Jobs | None:
+) -> "Jobs | None":
     """Where jobs are kept, if they are; blocks."""
     if settings.jobs_dir is None:
         return None
+    # SQLAlchemy takes 12 MB and a tenth of a second or more: for those who have jobs alone
+    from server.jobs.database import DatabaseError  # noqa: PLC0415
+    from server.jobs.jobs import Jobs  # noqa: PLC0415
+
     try:
         return Jobs(settings, access, transcribers)
     except DatabaseError as error:
@@ -249,7 +259,7 @@ def _open_jobs(
 
 async def _listen(
     settings: Settings,
-    app: AsgiApp,
+    config: Config,
     readiness: Readiness,
     load: Coroutine[None, None, None],
     transcribers: Mapping[str, AnyTranscriber],
@@ -272,10 +282,7 @@ async def _listen(
             loading.cancel()
             return EXIT_FAILED
     if settings.metrics_port is not None:
-        app = with_own_port(app, sockets[-1].getsockname()[1])
-    config = make_config(
-        app, limits=connection_limits(settings), drain_timeout=settings.drain_timeout
-    )
+        config.app = with_own_port(cast("AsgiApp", config.app), sockets[-1].getsockname()[1])
     listener = Listener(
         config, on_stop=readiness.drain, on_close=readiness.close, grace=settings.drain_grace
     )

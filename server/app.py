@@ -7,6 +7,7 @@ Must not know: how parts are made (`__main__` does), or what they do.
 import time
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import falcon.asgi
 
@@ -32,10 +33,12 @@ from server.http.probes import Alive, Readiness, Ready, Root
 from server.http.spool import Spools
 from server.http.transcriptions import Service, Transcriptions
 from server.http.usage import UsageReport
-from server.jobs.jobs import Jobs
 from server.metrics.registry import Metrics
 from server.settings import Settings
 from server.types import TranscriptionOptions
+
+if TYPE_CHECKING:
+    from server.jobs.jobs import Jobs  # slow to import, and not every server has jobs
 
 
 def create_app(  # noqa: PLR0913 - every part is an argument, all by name
@@ -48,7 +51,7 @@ def create_app(  # noqa: PLR0913 - every part is an argument, all by name
     readiness: Readiness,
     space: SpoolSpace,
     metrics: Metrics,
-    jobs: Jobs | None = None,
+    jobs: "Jobs | None" = None,
     new_id: Callable[[], str] = lambda: f"req_{uuid.uuid4().hex}",
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], float] = time.time,

@@ -382,6 +382,12 @@ class Settings:
         le=10_000_000,
         description="Jobs of one caller that are not done yet; further ones get 429.",
     )
+    max_jobs_bytes: int = Field(
+        64 << 30,
+        ge=1 << 20,
+        description="Most bytes of audio of jobs that are not done, in their folder; further jobs "
+        "get 503. An hour of audio takes 115 MB.",
+    )
     job_lease: float = Field(
         15.0,
         ge=1,

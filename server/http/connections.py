@@ -58,7 +58,8 @@ class Connections:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
+        """How many there may be."""
         self._waiting: dict[Waiting, None] = {}
         self._serving: set[Waiting] = set()
         self._told = -math.inf
@@ -69,7 +70,7 @@ class Connections:
     def opened(self, connection: Waiting) -> None:
         """A new one, which has not asked yet."""
         self._waiting[connection] = None
-        if len(self) > self._most:
+        if len(self) > self.most:
             self._tell()
             oldest = next(iter(self._waiting))
             del self._waiting[oldest]

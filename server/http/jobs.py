@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import falcon.asgi
@@ -19,10 +19,12 @@ from server.http import options
 from server.http.bodies import Bodies
 from server.http.exchange import Exchange, caller_of, exchange_of
 from server.http.options import check_words
-from server.jobs.jobs import Jobs
 from server.jobs.record import Job
 from server.texts import Language
 from server.types import TranscriptionOptions
+
+if TYPE_CHECKING:
+    from server.jobs.jobs import Jobs  # slow to import, and not every server has jobs
 
 SHOWN = (
     "response_format",
@@ -46,7 +48,7 @@ def prefers_async(req: falcon.asgi.Request) -> bool:
     return bool(_RESPOND_ASYNC.search(req.get_header("prefer") or ""))
 
 
-def kept_by(jobs: Jobs | None) -> Jobs:
+def kept_by(jobs: "Jobs | None") -> "Jobs":
     """The server's jobs.
 
     Raises:
@@ -85,7 +87,7 @@ def body_of(
 class JobList:
     """The caller's jobs, newest first, page by page."""
 
-    def __init__(self, jobs: Jobs | None) -> None:
+    def __init__(self, jobs: "Jobs | None") -> None:
         self._jobs = jobs
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -106,7 +108,7 @@ class JobList:
 class OneJob:
     """One of the caller's jobs."""
 
-    def __init__(self, jobs: Jobs | None) -> None:
+    def __init__(self, jobs: "Jobs | None") -> None:
         self._jobs = jobs
 
     async def on_get(
@@ -133,7 +135,7 @@ class OneJob:
 class JobTranscript:
     """The transcript of a job that succeeded, in any format."""
 
-    def __init__(self, jobs: Jobs | None, bodies: Bodies) -> None:
+    def __init__(self, jobs: "Jobs | None", bodies: Bodies) -> None:
         self._jobs = jobs
         self._bodies = bodies
 
@@ -163,7 +165,7 @@ class JobTranscript:
     on_head = on_get
 
 
-async def _find(jobs: Jobs, req: falcon.asgi.Request, job_id: str) -> Job:
+async def _find(jobs: "Jobs", req: falcon.asgi.Request, job_id: str) -> Job:
     _check_id(job_id)
     return await jobs.find(caller_of(req).name, job_id)
 

@@ -14,7 +14,7 @@ import termios
 import uuid
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import h11
 import structlog
@@ -196,8 +196,17 @@ async def _with_extensions(
     await app({**scope, "extensions": extensions}, receive, send)
 
 
-def make_config(app: AsgiApp, *, limits: ConnectionLimits, drain_timeout: float) -> uvicorn.Config:
-    """The configuration of uvicorn.
+Config: TypeAlias = uvicorn.Config
+
+
+def make_config(
+    app: AsgiApp,
+    *,
+    limits: ConnectionLimits,
+    drain_timeout: float,
+    connections: Connections | None = None,
+) -> uvicorn.Config:
+    """The configuration of uvicorn; `connections` is where somebody else looks at them.
 
     It does not read forwarded headers, for it would believe any that a trusted peer passes on.
     Its own cap on connections is not used either: it counts idle ones, so that probes would fail.
@@ -207,7 +216,7 @@ def make_config(app: AsgiApp, *, limits: ConnectionLimits, drain_timeout: float)
         http=partial(  # type: ignore[arg-type]
             StrictProtocol,
             limits=limits,
-            all_connections=Connections(limits.max_connections),
+            all_connections=connections or Connections(limits.max_connections),
         ),
         loop="asyncio",
         ws="none",

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import falcon.asgi
 
@@ -30,11 +31,13 @@ from server.http.models import Models
 from server.http.options import Wanted, check_words
 from server.http.parts import Admission, AudioLoader, Place, Transcriber
 from server.http.spool import Spool, Spools
-from server.jobs.jobs import Jobs
 from server.jobs.record import Asked
 from server.observe.logs import RequestRecord
 from server.observe.traces import span
 from server.types import Audio, Principal, Task, Transcript, TranscriptionOptions
+
+if TYPE_CHECKING:
+    from server.jobs.jobs import Jobs  # slow to import, and not every server has jobs
 
 WARNING_HEADER = b"x-sussurro-warning"
 """Codes of what went wrong without stopping us, in every format (`audio_truncated`)."""
@@ -54,7 +57,7 @@ class Service:
     defaults: TranscriptionOptions
     bodies: Bodies
     request_timeout: float
-    jobs: Jobs | None = None
+    jobs: "Jobs | None" = None
 
 
 class Transcriptions:
@@ -113,9 +116,11 @@ class Transcriptions:
 
     async def _load_for_job(self, spool: Spool, exchange: Exchange, caller: Principal) -> Audio:
         """The upload as audio, if there is room for one more job."""
-        await kept_by(self._service.jobs).check_room(caller.name)
+        jobs = kept_by(self._service.jobs)
+        await jobs.check_room(caller.name)
         audio = await self._load(spool, exchange)
         await spool.close()
+        await jobs.check_room(caller.name, audio)
         return audio
 
     async def _hand_over(

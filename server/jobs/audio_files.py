@@ -35,7 +35,9 @@ class AudioFiles:
         """
         part = self._folder / f"{job_id}{PART}"
         try:
-            with part.open("wb") as out:
+            # the process' umask may let others read
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "wb") as out:  # noqa: PTH123 - of a descriptor
                 out.write(audio.pcm.data)
                 out.flush()
                 os.fsync(out.fileno())

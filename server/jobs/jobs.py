@@ -21,17 +21,22 @@ from server.errors import JobNotFound, JobsUnavailable, Overloaded, RateLimited
 from server.jobs import table
 from server.jobs.audio_files import PART, AudioFiles
 from server.jobs.database import Database, DatabaseError
-from server.jobs.record import Asked, Job, unpack_asked, unpack_transcript
+from server.jobs.record import Asked, Figures, Job, unpack_asked, unpack_transcript
 from server.jobs.worker import FORGET_SECONDS, Parts, Transcribes, Worker
 from server.settings import PREFIX, Settings
-from server.types import Audio, Principal, Transcript
+from server.types import SAMPLE_RATE, Audio, Principal, Transcript
 
 T = TypeVar("T")
 
 QUEUE_SECONDS = 7 * 86_400.0
 """A job that has not begun by then expires."""
 
+SECOND_BYTES = 2 * SAMPLE_RATE
+"""Of a file of audio."""
+
 SWEEP_SECONDS = 60.0
+FIGURES_SECONDS = 1.0
+"""The longest that a scrape waits for the database."""
 ORPHAN_SECONDS = 3_600.0
 """A file of audio that no job names is one of a server that died, after this time."""
 
@@ -97,20 +102,23 @@ class Jobs:
             await asyncio.wait([self._sweeping])
         await self._database.close()
 
-    async def check_room(self, owner: str) -> None:
-        """Refuse one job too many, before its audio is written.
+    async def check_room(self, owner: str, audio: Audio | None = None) -> None:
+        """Refuse one job too many, before its audio is written; once more when that is known.
 
         Raises:
             RateLimited: the caller has as many as it may.
-            Overloaded: all callers together have.
+            Overloaded: all callers together have, or their audio takes all the room.
             JobsUnavailable: the database does not answer.
         """
-        every, own = await self._database.run(partial(table.count_open, owner=owner))
+        every, own, audio_s = await self._database.run(partial(table.count_open, owner=owner))
         wait = 60
         if own >= self._settings.max_queued_jobs_per_key:
             raise RateLimited(texts.TOO_MANY_JOBS_OF_KEY.filled(count=own), retry_after=wait)
         if every >= self._settings.max_queued_jobs:
             raise Overloaded(texts.TOO_MANY_JOBS, retry_after=wait)
+        taken = audio_s * SECOND_BYTES + (audio.pcm.nbytes if audio is not None else 1)
+        if taken > self._settings.max_jobs_bytes:
+            raise Overloaded(texts.NO_DISK, retry_after=wait, reason="jobs_full")
 
     async def submit(
         self, caller: Principal, model: str, audio: Audio, asked: Asked, spent: Spent | None
@@ -180,11 +188,20 @@ class Jobs:
         now = self._clock()
         expires = now + self._results_s + FORGET_SECONDS
         work = partial(table.cancel, job=job, now=now, expires=expires)
-        spent = await self._database.run(work, durable=True)
+        ended, spent = await self._database.run(work, durable=True)
+        self._worker.ended["cancelled"] += ended
         self._worker.cancel(job.seq)
         if spent is not None:
             await self._access.allowances.give_back(spent)
         await asyncio.to_thread(self._files.delete, job.id)
+
+    async def figures(self) -> Figures:
+        """How things stand; a database that does not answer soon says nothing."""
+        queue = None
+        with contextlib.suppress(JobsUnavailable, TimeoutError):
+            async with asyncio.timeout(FIGURES_SECONDS):
+                queue = await self._database.run(partial(table.queue_figures, now=self._clock()))
+        return Figures(queue, self._worker.running, dict(self._worker.ended))
 
     async def _sweep(self) -> None:
         while True:
@@ -195,7 +212,9 @@ class Jobs:
     async def sweep(self) -> None:
         """Free what is over: results, rows, audio that nobody needs."""
         work = partial(table.expire, now=self._clock(), forget_after=FORGET_SECONDS)
-        for spent in await self._database.run(work):
+        never_ran, charged = await self._database.run(work)
+        self._worker.ended["expired"] += never_ran
+        for spent in charged:
             await self._access.allowances.give_back(spent)
         names = await asyncio.to_thread(self._files.older_than, ORPHAN_SECONDS)
         parts = [name for name in names if name.endswith(PART)]

@@ -5,6 +5,7 @@ Must not know: HTTP, databases, who runs it.
 """
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -14,6 +15,27 @@ from server.kept import Plan, SpanState
 from server.types import Segment, Task, Transcript, TranscriptionOptions
 
 State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+
+ENDS: tuple[State, ...] = ("succeeded", "failed", "cancelled", "expired")
+"""How a job may end; `expired` without having run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The jobs that wait, whichever server took them; times in seconds."""
+
+    queued: int
+    audio_s: float
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How jobs stand now; `queue` is None where the database did not say."""
+
+    queue: Queue | None
+    running: int
+    ended: Mapping[State, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, text, upda
 
 from server.access.allowances import Spent
 from server.access.counters import Counter
-from server.jobs.record import Asked, Fault, Job, State, pack_asked
+from server.jobs.record import Asked, Fault, Job, Queue, State, pack_asked
 from server.jobs.schema import JOBS, TURNS, WINDOWS
 
 OPEN: tuple[State, ...] = ("queued", "running")
@@ -83,11 +83,21 @@ def _take_turns(connection: Connection, owner: str) -> None:
     connection.execute(update(TURNS).where(*mine).values(served=reached))
 
 
-def count_open(connection: Connection, owner: str) -> tuple[int, int]:
-    """Jobs that are not done: everybody's, and one caller's."""
-    query = select(func.count()).select_from(JOBS).where(JOBS.c.state.in_(OPEN))
-    every = connection.execute(query).scalar_one()
-    return every, connection.execute(query.where(JOBS.c.owner == owner)).scalar_one()
+def count_open(connection: Connection, owner: str) -> tuple[int, int, float]:
+    """Jobs that are not done: everybody's, one caller's, and seconds of audio of all of them."""
+    is_open = JOBS.c.state.in_(OPEN)
+    query = select(func.count(), func.sum(JOBS.c.audio_s)).where(is_open)
+    every, audio_s = connection.execute(query).one()
+    mine = select(func.count()).select_from(JOBS).where(is_open, JOBS.c.owner == owner)
+    return every, connection.execute(mine).scalar_one(), audio_s or 0.0
+
+
+def queue_figures(connection: Connection, now: float) -> Queue:
+    """What waits, of everybody; from an index alone, but for the oldest one's row."""
+    query = select(func.count(), func.sum(JOBS.c.audio_s), func.min(JOBS.c.seq))
+    count, audio_s, first = connection.execute(query.where(JOBS.c.state == "queued")).one()
+    created = connection.execute(select(JOBS.c.created).where(JOBS.c.seq == first)).scalar()
+    return Queue(count, audio_s or 0.0, 0.0 if created is None else max(now - created, 0.0))
 
 
 def find(connection: Connection, job_id: str, owner: str) -> Job | None:
@@ -146,10 +156,13 @@ def transcript_of(connection: Connection, seq: int) -> tuple[bytes | None, bytes
     return row.transcript, row.request
 
 
-def cancel(connection: Connection, job: Job, now: float, expires: float) -> Spent | None:
+def cancel(
+    connection: Connection, job: Job, now: float, expires: float
+) -> tuple[bool, Spent | None]:
     """End a job that is not done, or free the result of one that is.
 
-    Returns: what it was charged, where it is to be given back: it had not begun.
+    Returns: whether it was not done, and what it was charged, if it had not begun and that is to
+    be given back.
     """
     charged = connection.execute(
         select(JOBS.c.charged).where(JOBS.c.seq == job.seq, JOBS.c.state == "queued")
@@ -161,13 +174,13 @@ def cancel(connection: Connection, job: Job, now: float, expires: float) -> Spen
     )
     if ended.rowcount:
         connection.execute(delete(WINDOWS).where(WINDOWS.c.job == job.seq))
-        return _unpack_spent(charged)
+        return True, _unpack_spent(charged)
     connection.execute(
         update(JOBS)
         .where(JOBS.c.seq == job.seq, JOBS.c.state == "succeeded")
         .values(state="expired", transcript=None, expires=expires)
     )
-    return None
+    return False, None
 
 
 def spent_by(connection: Connection, seq: int) -> Spent | None:
@@ -183,17 +196,17 @@ def spent_by_open(connection: Connection) -> list[Spent]:
     return [spent for row in connection.execute(query).scalars() if (spent := _unpack_spent(row))]
 
 
-def expire(connection: Connection, now: float, forget_after: float) -> list[Spent]:
+def expire(connection: Connection, now: float, forget_after: float) -> tuple[int, list[Spent]]:
     """Free results whose time is over, end jobs that never came to run, forget what is long gone.
 
-    Returns: what those were charged that never ran.
+    Returns: how many never ran, and what they were charged.
     """
     late = (JOBS.c.expires < now,)
     query = select(JOBS.c.charged).where(JOBS.c.state == "queued", *late)
     spent = [each for row in connection.execute(query).scalars() if (each := _unpack_spent(row))]
     connection.execute(delete(JOBS).where(JOBS.c.state.in_(("failed", "cancelled")), *late))
     connection.execute(delete(JOBS).where(JOBS.c.state == "expired", *late))
-    connection.execute(
+    never = connection.execute(
         update(JOBS)
         .where(JOBS.c.state == "queued", *late)
         .values(state="expired", finished=now, expires=now + forget_after)
@@ -203,7 +216,7 @@ def expire(connection: Connection, now: float, forget_after: float) -> list[Spen
         .where(JOBS.c.state == "succeeded", *late)
         .values(state="expired", transcript=None, expires=now + forget_after)
     )
-    return spent
+    return never.rowcount, spent
 
 
 def without_audio(connection: Connection, ids: Collection[str]) -> set[str]:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -105,6 +106,8 @@ class Worker:
         self._lease = lease
         self._max_running = max_running
         self._results_s = results_s
+        self.ended: Counter[State] = Counter()
+        """How often jobs ended by way of this server; whoever else ends one adds to it."""
         self._clock = clock
         self._running: dict[str, _Running] = {}
         """By claim: a job that was lost may come back while its last turn still ends."""
@@ -112,6 +115,11 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self.throughput = Throughput(time.monotonic)
         """Of jobs, in audio seconds a second."""
+
+    @property
+    def running(self) -> int:
+        """Jobs that are worked on now."""
+        return len(self._running)
 
     def start(self) -> None:
         """Begin to take jobs."""
@@ -268,6 +276,7 @@ class Worker:
             partial(queue.end, lease=lease, how=how), durable=True
         )
         if done:
+            self.ended[state] += 1
             await asyncio.to_thread(self._parts.files.delete, claimed.id)
         return done
 

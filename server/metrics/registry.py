@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from server.metrics.gpus import GpuCollector, Nvml
+from server.metrics.jobs import JobCollector
 from server.metrics.requests import RequestMetrics
 from server.metrics.state import Parts, StateMetrics
 from server.observe.logs import RequestRecord
@@ -30,6 +31,10 @@ class Metrics:
         self._requests = RequestMetrics(self.registry, parts.models)
         self._state = StateMetrics(self.registry, parts)
         ProcessCollector(registry=self.registry)
+        self._jobs = parts.jobs
+        self._job_figures = JobCollector()
+        if parts.jobs is not None:
+            self.registry.register(self._job_figures)
         if nvml is not None:
             self.registry.register(GpuCollector(nvml, gpus))
 
@@ -43,4 +48,6 @@ class Metrics:
         The state is read on the event loop, whose it is; the rest takes milliseconds, and a thread.
         """
         self._state.read()
+        if self._jobs is not None:
+            self._job_figures.take(await self._jobs.figures())
         return await asyncio.to_thread(generate_latest, self.registry)

@@ -15,6 +15,7 @@ from server.access.windows import Windows
 from server.admission import Admission
 from server.engines.base import Engine
 from server.engines.choice import Choice
+from server.jobs.record import Figures
 
 
 class Transcriber(Protocol):
@@ -40,6 +41,25 @@ class MediaLoader(Protocol):
         ...
 
 
+class Jobs(Protocol):
+    """Those of this server."""
+
+    async def figures(self) -> Figures:
+        """How they stand."""
+        ...
+
+
+class Connections(Protocol):
+    """Those that are open."""
+
+    @property
+    def most(self) -> int:
+        """How many there may be."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What there is to look at; `transcribers` fills while models load."""
@@ -50,6 +70,8 @@ class Parts:
     loader: MediaLoader
     windows: Windows
     chosen: Mapping[str, Choice]
+    jobs: Jobs | None = None
+    connections: Connections | None = None
 
 
 class StateMetrics:
@@ -75,6 +97,8 @@ class StateMetrics:
         self._queued = gauge("windows_waiting", "Windows that wait for the engine.", "model")
         self._kv_cache = gauge("kv_cache_used_ratio", "Share of the fullest KV cache.", "model")
         self._loader = gauge("media_loader_healthy", "1 if the media process runs.")
+        self._connections = gauge("connections", "Connections that are open.")
+        self._most_connections = gauge("connections_max", "Connections that there may be.")
         self._redis = None
         if parts.windows.shared:
             self._redis = gauge("redis_up", "1 if Redis answers, where one is set.")
@@ -87,6 +111,9 @@ class StateMetrics:
         self._backlog.set(parts.admission.backlog_s)
         self._draining.set(parts.admission.draining)
         self._loader.set(parts.loader.healthy)
+        if parts.connections is not None:
+            self._connections.set(len(parts.connections))
+            self._most_connections.set(parts.connections.most)
         if self._redis is not None:
             self._redis.set(not parts.windows.alone)
         for model in parts.models:

@@ -180,9 +180,8 @@ def test_no_other_command_is_documented() -> None:
 
 def all_metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Every metric with its type and labels; with a Redis and a GPU, so that none is missing."""
-    parts = Parts(
-        (), {}, Admission(Bounds()), SimpleNamespace(healthy=True), Windows("redis://x", 1), {}
-    )
+    loader, jobs = SimpleNamespace(healthy=True), SimpleNamespace()
+    parts = Parts((), {}, Admission(Bounds()), loader, Windows("redis://x", 1), {}, jobs)
     registry = Metrics(parts, nvml=SimpleNamespace(), gpus=()).registry
     found = {}
     for collector in registry._collector_to_names:

@@ -249,14 +249,14 @@ def build(spool_dir: Path, **overrides: Any) -> Bench:
     callers = Callers(Keyring.parse(records, today=lambda: date(2026, 1, 1)))
     access = Access.open(settings, callers)
     OPEN.append(access)
-    metrics = Metrics(
-        Parts(settings.models, transcribers, admission, loader, access.windows, chosen)
-    )
     space = SpoolSpace(settings.max_spool_bytes)
     jobs = None
     if settings.jobs_dir is not None:
         jobs = Jobs(settings, access, transcribers)
         OPEN.append(jobs)
+    metrics = Metrics(
+        Parts(settings.models, transcribers, admission, loader, access.windows, chosen, jobs)
+    )
     app = create_app(
         settings,
         access=access,

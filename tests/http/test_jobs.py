@@ -292,6 +292,20 @@ def test_the_queue_has_bounds(tmp_path: Path) -> None:
     assert (1, 0) == (len(bench.loader.uploads), len(full.loader.uploads))
 
 
+def test_the_folder_of_audio_has_a_bound(tmp_path: Path) -> None:
+    """Of all jobs that are not done; told before a file is written, and freed with the job."""
+    bench = build(tmp_path, jobs_dir=tmp_path / "jobs", max_jobs_bytes=1 << 20)
+    bench.loader.seconds = 20
+    first = submit(bench)
+    full = post(bench, BACKGROUND, FILE)
+    bench.request("DELETE", first)
+
+    assert (503, "overloaded") == (full.status_code, error_of(full)["code"])
+    assert "jobs_full" == bench.lines()[1]["reason"]
+    assert 202 == post(bench, BACKGROUND, FILE).status_code
+    assert 1 == len(audio_of(bench))
+
+
 def test_minutes_are_charged_once_and_given_back(tmp_path: Path) -> None:
     """When a job is taken, not when it is read; given back if it is cancelled before it begins."""
     bench = build(tmp_path, jobs_dir=tmp_path / "jobs", audio_minutes_per_day=1)

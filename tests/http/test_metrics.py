@@ -207,3 +207,35 @@ def test_a_slow_scrape_holds_nobody_up(bench: Bench) -> None:
         status, _, body = read_response(one)
 
     assert (200, True) == (status, b"sussurro_build_info" in body)
+
+
+def test_jobs_are_among_the_figures(tmp_path: Path) -> None:
+    """What waits, by number, audio and age, and how jobs ended; nothing of it without jobs."""
+    bench = build(tmp_path, jobs_dir=tmp_path / "jobs")
+    bench.loader.seconds = 7
+    paths = [post(bench, ("background", "true"), FILE).headers["location"] for _ in range(2)]
+    bench.request("DELETE", paths[0])
+    found = scraped(bench)
+
+    assert 1 == found["sussurro_jobs_queued"]
+    assert 7 == found["sussurro_jobs_queued_audio_seconds"]
+    assert 0 <= found["sussurro_jobs_oldest_queued_seconds"] < 60
+    assert 0 == found["sussurro_jobs_running"]
+    assert 1 == found["sussurro_jobs_database_up"]
+    assert [0, 0, 1, 0] == [
+        found[f'sussurro_jobs_ended_total{{state="{state}"}}']
+        for state in ("succeeded", "failed", "cancelled", "expired")
+    ]
+    assert not [name for name in scraped(build(tmp_path)) if name.startswith("sussurro_jobs")]
+
+
+def test_a_database_that_is_gone_does_not_stop_a_scrape(tmp_path: Path) -> None:
+    """It says that it is gone; what only it knows is missing."""
+    bench = build(tmp_path, jobs_dir=tmp_path / "jobs")
+    assert bench.jobs is not None
+    bench.jobs._database._run(lambda c: c.exec_driver_sql("DROP TABLE jobs"))
+    found = scraped(bench)
+
+    assert 0 == found["sussurro_jobs_database_up"]
+    assert 0 == found["sussurro_jobs_running"]
+    assert "sussurro_jobs_queued" not in found

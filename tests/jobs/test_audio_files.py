@@ -32,6 +32,17 @@ def test_audio_comes_back_as_it_was(tmp_path: Path) -> None:
         files.read("job_1", ())
 
 
+def test_no_other_user_reads_it(tmp_path: Path) -> None:
+    """Whatever the process lets others do elsewhere."""
+    before = os.umask(0)
+    try:
+        AudioFiles(tmp_path / "audio").write("job_1", AUDIO)
+    finally:
+        os.umask(before)
+
+    assert 0o600 == (tmp_path / "audio" / "job_1").stat().st_mode & 0o777
+
+
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk may be full at any point."""
     files = AudioFiles(tmp_path / "audio")

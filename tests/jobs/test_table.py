@@ -86,9 +86,9 @@ def test_a_job_that_had_not_begun_is_given_back(tables: Tables) -> None:
     cancel = partial(table.cancel, now=5.0, expires=LATER)
     assert running.id == claimed.id
 
-    assert SPENT == tables.do(partial(cancel, job=waiting))
-    assert None is tables.do(partial(cancel, job=running))
-    assert None is tables.do(partial(cancel, job=waiting))
+    assert (True, SPENT) == tables.do(partial(cancel, job=waiting))
+    assert (True, None) == tables.do(partial(cancel, job=running))
+    assert (False, None) == tables.do(partial(cancel, job=waiting))
     assert set() == tables.do(
         partial(queue.renew, held=[Lease(claimed.seq, claimed.claim)], until=99.0)
     )
@@ -115,14 +115,27 @@ def test_what_is_over_expires_and_is_forgotten(tables: Tables) -> None:
     never, fresh = put(tables, expires=10.0, spent=SPENT), put(tables)
     sweep = partial(table.expire, forget_after=100.0)
 
-    assert [] == tables.do(partial(sweep, now=9.0))
-    assert [SPENT] == tables.do(partial(sweep, now=11.0))
+    assert (0, []) == tables.do(partial(sweep, now=9.0))
+    assert (1, [SPENT]) == tables.do(partial(sweep, now=11.0))
     assert ["expired", "expired", "queued"] == [
         getattr(find(tables, job), "state", None) for job in (done, never, fresh)
     ]
     assert None is tables.do(partial(table.transcript_of, seq=done.seq))[0]
-    assert [] == tables.do(partial(sweep, now=112.0))
+    assert (0, []) == tables.do(partial(sweep, now=112.0))
     assert [None, None, fresh] == [find(tables, job) for job in (done, never, fresh)]
+
+
+def test_what_waits_is_counted(tables: Tables) -> None:
+    """Jobs, their audio, and how long the oldest has waited; those that run are not among them."""
+    empty = tables.do(partial(table.queue_figures, now=100.0))
+    put(tables, audio_s=10.0, created=1.0)
+    put(tables, audio_s=20.0, created=40.0)
+    put(tables, "b", audio_s=30.0, created=70.0)
+    take(tables)
+    found = tables.do(partial(table.queue_figures, now=100.0))
+
+    assert (0, 0.0, 0.0) == (empty.queued, empty.audio_s, empty.oldest_s)
+    assert (2, 50.0, 60.0) == (found.queued, found.audio_s, found.oldest_s)
 
 
 def test_audio_is_needed_until_a_job_is_done(tables: Tables) -> None:
@@ -143,8 +156,8 @@ def test_charges_of_what_is_not_done_are_taken_up(tables: Tables) -> None:
     take(tables)
 
     assert [SPENT] == tables.do(table.spent_by_open)
-    assert (2, 2) == tables.do(partial(table.count_open, owner="a"))
-    assert (2, 0) == tables.do(partial(table.count_open, owner="b"))
+    assert (2, 2, 120.0) == tables.do(partial(table.count_open, owner="a"))
+    assert (2, 0, 120.0) == tables.do(partial(table.count_open, owner="b"))
 
 
 def test_a_second_start_changes_nothing(tables: Tables) -> None:
