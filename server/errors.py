@@ -7,6 +7,7 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ├── MalformedRequest       400  not HTTP as RFC 9112 has it
     ├── InvalidOption          400  a field is missing, malformed or not supported
     ├── JobsOff                400  this server keeps no jobs
+    ├── IdempotencyOff         400  this server keeps no answers for repeats
     ├── BadAudio               400  not audio, empty, or nothing that can be decoded
     ├── AudioTooLong           400  more seconds than the limit
     ├── Unauthenticated        401  no key, or one we do not know
@@ -18,6 +19,8 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ├── MethodNotAllowed       405
     ├── UploadTimeout          408  the body stopped coming
     ├── JobNotFinished         409  the job has no transcript yet
+    ├── IdempotencyKeyInUse    409  the same request is worked on now
+    ├── IdempotencyKeyReused   409  the key was used for another request
     ├── UploadTooLarge         413  more bytes than the limit
     ├── UnsupportedMediaType   415  the body is not multipart/form-data
     ├── RateLimited            429  your share is used up
@@ -102,6 +105,14 @@ class JobsOff(ServerError):
     code = "jobs_off"
 
 
+class IdempotencyOff(ServerError):
+    """Answers are not kept by this server."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "idempotency_off"
+
+
 class BadAudio(ServerError):
     """The file holds no audio that can be decoded."""
 
@@ -182,6 +193,22 @@ class JobNotFinished(ServerError):
     status = 409
     type = "invalid_request_error"
     code = "job_not_finished"
+
+
+class IdempotencyKeyInUse(ServerError):
+    """The same request is worked on now."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "idempotency_key_in_use"
+
+
+class IdempotencyKeyReused(ServerError):
+    """The key was used for a request that asked for something else."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "idempotency_key_reused"
 
 
 class UploadTooLarge(ServerError):

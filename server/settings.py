@@ -401,6 +401,12 @@ class Settings:
         le=8_760,
         description="Time that a job's transcript is kept after it was made, in hours.",
     )
+    idempotency_hours: float = Field(
+        24.0,
+        gt=0,
+        le=168,
+        description="Time that the answer to a request with `Idempotency-Key` is kept, in hours.",
+    )
     max_loads: int = Field(2, ge=1, le=64, description="Media files decoded at once; others wait.")
     drain_grace: float = Field(
         1.0,

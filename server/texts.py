@@ -363,6 +363,28 @@ JOBS_OFF = Text(
     "Este servidor não guarda tarefas. Envie a requisição sem `background` e sem `Prefer`, ou peça "
     "a quem opera o servidor que defina SUSSURRO_JOBS_DIR.",
 )
+IDEMPOTENCY_OFF = Text(
+    "This server keeps no answers, so it cannot heed `Idempotency-Key`. Send the request without "
+    "it, or ask whoever runs the server to set SUSSURRO_JOBS_DIR.",
+    "Este servidor não guarda respostas, e por isso não pode atender a `Idempotency-Key`. Envie a "
+    "requisição sem ela, ou peça a quem opera o servidor que defina SUSSURRO_JOBS_DIR.",
+)
+BAD_IDEMPOTENCY_KEY = Text(
+    "The header `Idempotency-Key` has to be 1 to {most} visible ASCII characters, such as a UUID. "
+    "Send one for each request, and the same one when you repeat it.",
+    "O cabeçalho `Idempotency-Key` precisa ter de 1 a {most} caracteres ASCII visíveis, como um "
+    "UUID. Envie um para cada requisição, e o mesmo ao repeti-la.",
+)
+IDEMPOTENCY_KEY_REUSED = Text(
+    "This `Idempotency-Key` was used for another request: other audio, other fields or another "
+    "URL. Send a new one.",
+    "Esta `Idempotency-Key` já foi usada para outra requisição: outro áudio, outros campos ou "
+    "outra URL. Envie uma nova.",
+)
+IDEMPOTENCY_KEY_IN_USE = Text(
+    "The same request is being worked on. Send it again in {wait} s for its answer.",
+    "A mesma requisição está sendo atendida. Envie-a de novo em {wait} s para ter a resposta.",
+)
 NO_SUCH_JOB = Text(
     "Your API key has no such job. See those that it has at `/v1/jobs`.",
     "Sua chave de API não tem esta tarefa. Veja as que ela tem em `/v1/jobs`.",

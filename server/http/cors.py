@@ -10,6 +10,7 @@ ANY = "*"
 
 EXPOSED = (
     b"x-request-id, openai-processing-ms, openai-version, retry-after, x-sussurro-warning, "
+    b"idempotent-replayed, location, "
     b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )
 """What a script may read of an answer, besides what it always may."""

@@ -19,6 +19,9 @@ from server.errors import (
     EngineError,
     EngineUnavailable,
     Forbidden,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    IdempotencyOff,
     InsufficientQuota,
     InternalError,
     InvalidOption,
@@ -44,6 +47,8 @@ from server.formats import PLAIN, VTT
 from server.http import events, metrics, page
 from server.http.answer import OPENAI_VERSION
 from server.http.fields import Fields, VadFields, schema_of
+from server.http.idempotency import HEADER as IDEMPOTENCY_KEY
+from server.http.idempotency import MAX_KEY, REPLAYED
 from server.http.jobs import MAX_PAGE, PAGE, SHOWN
 from server.http.page import HTML
 from server.http.schemas import COMPONENTS, STRING, Schema, named, of_error, of_list
@@ -74,6 +79,7 @@ TRANSCRIBING = (
 FOR_TRANSCRIPTIONS = frozenset({"language", "timestamp_granularities", "include", "stream"})
 """Fields that translations refuse."""
 
+REPEATING = (IdempotencyOff, IdempotencyKeyInUse, IdempotencyKeyReused)
 SEEING_JOBS = (*KEYED, JobsOff, JobNotFound, JobsUnavailable)
 LISTING_JOBS = (*SEEING_JOBS, InvalidOption)
 READING_JOBS = (*LISTING_JOBS, JobNotFinished, NoTranscript)
@@ -123,6 +129,8 @@ EVENT: Schema = {
 
 RETRY: Schema = {"enum": ["true", "false"]}
 DIGITS: Schema = {"type": "string", "pattern": "^[0-9]+$"}
+
+REPLAY: dict[str, Schema] = {REPLAYED: {"schema": {"const": "true"}}}
 
 HEADERS: dict[str, Schema] = {
     "x-request-id": {"description": "The id under which the request is logged.", "schema": STRING},
@@ -298,7 +306,13 @@ def _audio(task: Task) -> Schema:
                 "in": "header",
                 "description": "`respond-async`: as the field `background`.",
                 "schema": {"type": "string"},
-            }
+            },
+            {
+                "name": IDEMPOTENCY_KEY,
+                "in": "header",
+                "description": "The same one with the same request gives the same answer.",
+                "schema": {"type": "string", "pattern": "^[!-~]+$", "maxLength": MAX_KEY},
+            },
         ],
         "requestBody": {
             "required": True,
@@ -311,10 +325,11 @@ def _audio(task: Task) -> Schema:
                     **_required(HEADERS),
                     **ALLOWANCE,
                     "x-sussurro-warning": {"schema": STRING},
+                    **REPLAY,
                 }
             },
             "202": _accepted(),
-            **_refusals((*TRANSCRIBING, JobsOff, JobsUnavailable)),
+            **_refusals((*TRANSCRIBING, *REPEATING, JobsOff, JobsUnavailable)),
         },
     }
 
@@ -325,6 +340,7 @@ def _accepted() -> Schema:
     answer["headers"] |= {
         "location": {"required": True, "schema": {"type": "string", "pattern": "^/v1/jobs/"}},
         "preference-applied": {"schema": {"const": "respond-async"}},
+        **REPLAY,
         **ALLOWANCE,
     }
     return answer

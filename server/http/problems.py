@@ -14,6 +14,7 @@ import structlog
 from server import texts
 from server.errors import (
     EngineError,
+    IdempotencyKeyReused,
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
@@ -57,7 +58,7 @@ def render(error: ServerError, language: Language = "en") -> Problem:
         headers["retry-after"] = str(max(error.retry_after, 1))
         # OpenAI's SDKs follow it before their own rules; they would not wait longer, but go on
         headers["x-should-retry"] = "true" if error.retry_after <= MAX_WAIT else "false"
-    elif isinstance(error, RateLimited):
+    elif isinstance(error, RateLimited | IdempotencyKeyReused):
         headers["x-should-retry"] = "false"
     return Problem(
         error.status, headers, json.dumps({"error": fields}, ensure_ascii=False).encode()

@@ -5,6 +5,7 @@ Must not know: forms, limits, audio.
 """
 
 import asyncio
+import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,12 +27,15 @@ T = TypeVar("T")
 class Spool:
     """One upload, open for writing, then for reading by its descriptor."""
 
-    def __init__(self, file: BinaryIO, writers: ThreadPoolExecutor, space: SpoolSpace) -> None:
+    def __init__(
+        self, file: BinaryIO, writers: ThreadPoolExecutor, space: SpoolSpace, *, hashed: bool
+    ) -> None:
         self.size = 0
         self._file = file
         self._space = space
         self._writers = writers
         self._batch = bytearray()
+        self._hash = hashlib.sha256() if hashed else None
 
     async def write(self, chunk: bytes) -> None:
         """Append; a full batch goes to the disk before this returns.
@@ -55,6 +59,16 @@ class Spool:
         self._file.seek(0)
         return self._file.fileno()
 
+    async def digest(self) -> bytes:
+        """SHA-256 of what was written; only of a spool that was opened for it.
+
+        Raises:
+            Overloaded: the disk is full.
+        """
+        await self._flush()
+        assert self._hash is not None, "This is a bug: a digest of what was not hashed."
+        return self._hash.digest()
+
     async def close(self) -> None:
         """Free the disk space now; idempotent. Freeing a gigabyte takes a while, so in a thread."""
         if (
@@ -68,9 +82,14 @@ class Spool:
     async def _flush(self) -> None:
         batch, self._batch = self._batch, bytearray()
         try:
-            await _in_thread(self._writers, lambda: _write_all(self._file, batch))
+            await _in_thread(self._writers, lambda: self._put(batch))
         except OSError as error:
             raise no_room() from error
+
+    def _put(self, batch: bytearray) -> None:
+        _write_all(self._file, batch)
+        if self._hash is not None:
+            self._hash.update(batch)
 
 
 class Spools:
@@ -82,8 +101,8 @@ class Spools:
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="spool")
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Spool]:
-        """A spool that is freed at the end, however that comes about.
+    async def open(self, *, hashed: bool = False) -> AsyncIterator[Spool]:
+        """A spool that is freed at the end, however that comes about; `hashed` for its digest.
 
         Raises:
             Overloaded: the folder takes no file.
@@ -97,7 +116,7 @@ class Spools:
             for file in created:  # made, but nobody was told any more
                 file.close()
             raise
-        spool = Spool(created[0], self._writers, self._space)
+        spool = Spool(created[0], self._writers, self._space, hashed=hashed)
         try:
             yield spool
         finally:

@@ -8,30 +8,32 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import falcon.asgi
 
 from server import texts
-from server.access.allowances import Allowances, Spent
+from server.access.allowances import Allowances
 from server.access.scopes import require
 from server.access.usage import Usage
-from server.engines.base import EngineInfo
-from server.errors import DeadlineExceeded, InvalidOption
+from server.errors import DeadlineExceeded
 from server.http import options
-from server.http.accounting import account
+from server.http.accounting import Account, account
 from server.http.answer import UNBUFFERED
+from server.http.ask import Ask, asked_of, check_model, codes_of
 from server.http.bodies import Bodies
 from server.http.exchange import Exchange, caller_of, exchange_of
 from server.http.fields import KNOWN
 from server.http.forms import Form, check_media_type, read_form
-from server.http.jobs import SHOWN, body_of, kept_by, prefers_async
+from server.http.idempotency import REPLAYED, fingerprint, key_of, repeats_of
+from server.http.jobs import body_of, kept_by, prefers_async
 from server.http.models import Models
-from server.http.options import Wanted, check_words
+from server.http.options import Wanted
 from server.http.parts import Admission, AudioLoader, Place, Transcriber
 from server.http.spool import Spool, Spools
-from server.jobs.record import Asked
+from server.jobs.record import Asked, Job
+from server.jobs.turn import Answer, Turn
 from server.observe.logs import RequestRecord
 from server.observe.traces import span
 from server.types import Audio, Principal, Task, Transcript, TranscriptionOptions
@@ -72,47 +74,110 @@ class Transcriptions:
         exchange, caller = exchange_of(req), caller_of(req)
         require(caller, self._task)
         content_type = check_media_type(req.content_type, self._task)
+        key = key_of(req)
         if prefers_async(req):
             kept_by(self._service.jobs)
+        if key is not None:
+            repeats_of(self._service.jobs)
         self._service.models.find(None)  # while models load, refuse before the upload
         async with (
             self._admit(exchange.record, caller) as place,
-            self._service.spools.open() as spool,
-            account(exchange, caller, self._service.allowances, self._service.usage) as charged,
+            self._service.spools.open(hashed=key is not None) as spool,
         ):
             form = await self._upload(exchange, content_type, spool)
             if prefers_async(req):
                 form.fields["background"] = ["true"]
-            wanted, model = self._options(form, exchange)
-            if wanted.background:
-                audio = await self._load_for_job(spool, exchange, caller)
-                spent = await charged.reserve(audio.duration)
-                await self._hand_over(req, resp, audio, _asked(form, wanted, model, audio), spent)
+            ask = Ask(form, *self._options(form, exchange), place, spool)
+            if key is None:
+                await self._do(req, resp, ask, Turn())
                 return
-            bodies, waited = self._service.bodies, exchange.record.wait_s or 0.0
-            async with (
-                _deadline(self._service.request_timeout) as deadline,
-                exchange.answer.kept_alive(bodies.early(wanted, waited)) as push,
-            ):
-                audio = await self._load(spool, exchange)
-                await spool.close()
-                await charged.charge(audio.duration)
-                await _hold(place, exchange.record)
-                transcript = await model.transcribe(
-                    audio,
-                    wanted.options,
-                    deadline=deadline,
-                    key_id=caller.name,
-                    on_progress=place.progress,
-                    on_segments=bodies.teller(wanted, push),
-                )
-                _note(exchange.record, transcript)
-                started = time.monotonic()
-                with span("format"):
-                    resp.data, resp.content_type = await bodies.render(transcript, wanted)
-                exchange.record.format_s = time.monotonic() - started
-                if wanted.stream:
-                    exchange.answer.headers += UNBUFFERED
+            repeats = repeats_of(self._service.jobs)
+            digest = fingerprint(self._task, form, exchange.deployment, await spool.digest())
+            async with repeats.turn(caller.name, key, digest) as turn:
+                if turn.answer is None:
+                    await self._do(req, resp, ask, turn)
+                else:
+                    await self._replay(req, resp, turn.answer)
+
+    async def _do(
+        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, ask: Ask, turn: Turn
+    ) -> None:
+        """Make the answer, or a job; what it costs is charged and counted around that."""
+        service, exchange, caller = self._service, exchange_of(req), caller_of(req)
+        async with account(exchange, caller, service.allowances, service.usage, turn) as charged:
+            if ask.wanted.background:
+                audio = await self._load_for_job(ask.spool, exchange, caller)
+                await charged.reserve(audio.duration)
+                await self._charged(turn)
+                await self._hand_over(req, resp, audio, asked_of(ask, audio), turn)
+                return
+            audio, begun = await self._transcribe(exchange, resp, ask, charged, turn)
+        if turn.held is not None:
+            assert resp.data is not None, "This is a bug: an answer without a body."
+            repeats, warnings = repeats_of(service.jobs), codes_of(audio)
+            await repeats.keep(turn, begun + resp.data, resp.content_type or "", warnings)
+
+    async def _transcribe(
+        self,
+        exchange: Exchange,
+        resp: falcon.asgi.Response,
+        ask: Ask,
+        charged: Account,
+        turn: Turn,
+    ) -> tuple[Audio, bytes]:
+        """The text, as the body that was asked for; its audio, and the events before the last."""
+        bodies, waited = self._service.bodies, exchange.record.wait_s or 0.0
+        wanted, place = ask.wanted, ask.place
+        events = bytearray()
+
+        def push(piece: bytes) -> None:
+            send(piece)
+            if wanted.stream:
+                events.extend(piece)
+
+        async with (
+            _deadline(self._service.request_timeout) as deadline,
+            exchange.answer.kept_alive(bodies.early(wanted, waited)) as send,
+        ):
+            audio = await self._load(ask.spool, exchange)
+            await ask.spool.close()
+            await charged.charge(audio.duration)
+            await self._charged(turn)
+            await _hold(place, exchange.record)
+            transcript = await ask.model.transcribe(
+                audio,
+                wanted.options,
+                deadline=deadline,
+                key_id=charged.caller.name,
+                on_progress=place.progress,
+                on_segments=bodies.teller(wanted, push),
+            )
+            _note(exchange.record, transcript)
+            started = time.monotonic()
+            with span("format"):
+                resp.data, resp.content_type = await bodies.render(transcript, wanted)
+            exchange.record.format_s = time.monotonic() - started
+            if wanted.stream:
+                exchange.answer.headers += UNBUFFERED
+        return audio, bytes(events)
+
+    async def _charged(self, turn: Turn) -> None:
+        if turn.held is not None:
+            await repeats_of(self._service.jobs).charged(turn)
+
+    async def _replay(
+        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, answer: Answer
+    ) -> None:
+        """What was answered before; of a job, how it stands now."""
+        exchange = exchange_of(req)
+        resp.set_header(REPLAYED, "true")
+        if answer.job is not None:
+            job = await kept_by(self._service.jobs).find(caller_of(req).name, answer.job)
+            await self._show(req, resp, job)
+            return
+        resp.data, resp.content_type = answer.content, answer.content_type
+        if answer.warnings:
+            exchange.answer.headers.append((WARNING_HEADER, answer.warnings.encode()))
 
     async def _load_for_job(self, spool: Spool, exchange: Exchange, caller: Principal) -> Audio:
         """The upload as audio, if there is room for one more job."""
@@ -129,13 +194,18 @@ class Transcriptions:
         resp: falcon.asgi.Response,
         audio: Audio,
         asked: Asked,
-        spent: Spent,
+        turn: Turn,
     ) -> None:
         """Make it a job, which is safe on disk before anybody is told."""
         exchange, caller = exchange_of(req), caller_of(req)
         jobs, model = kept_by(self._service.jobs), exchange.record.model
         assert model is not None, "This is a bug: a job without a model."
-        job = await jobs.submit(caller, model, audio, asked, spent)
+        job = await jobs.submit(caller, model, audio, asked, turn)
+        await self._show(req, resp, job)
+
+    async def _show(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, job: Job) -> None:
+        """The job, with 202."""
+        exchange, jobs = exchange_of(req), kept_by(self._service.jobs)
         exchange.record.job = job.id
         outlook = await jobs.outlook([job])
         resp.status, resp.location = 202, f"/v1/jobs/{job.id}"
@@ -182,7 +252,7 @@ class Transcriptions:
         record.model, transcriber = self._service.models.find(name)
         info = transcriber.engine.info
         record.engine = info.name
-        _check_model(wanted, info)
+        check_model(wanted, info)
         return wanted, transcriber
 
     async def _load(self, spool: Spool, exchange: Exchange) -> Audio:
@@ -197,28 +267,8 @@ class Transcriptions:
             record.load_s = time.monotonic() - started
         record.audio_s = audio.duration
         if audio.warnings:
-            exchange.answer.headers.append((WARNING_HEADER, ", ".join(audio.warnings).encode()))
+            exchange.answer.headers.append((WARNING_HEADER, codes_of(audio).encode()))
         return audio
-
-
-def _check_model(wanted: Wanted, info: EngineInfo) -> None:
-    """Refuse what this model cannot do.
-
-    Raises:
-        InvalidOption: it does not know a language, or aligns no words.
-    """
-    for name, code in wanted.languages:
-        if code not in info.languages:
-            text = texts.MODEL_LACKS_LANGUAGE.filled(language=code, name=name)
-            raise InvalidOption(text, param=name)
-    check_words(wanted, aligns=info.aligns)
-
-
-def _asked(form: Form, wanted: Wanted, model: Transcriber, audio: Audio) -> Asked:
-    """What a job keeps of a request: every format is to be had later, so words are needed."""
-    shown = {name: list(form.fields[name]) for name in SHOWN if name in form.fields}
-    choices = replace(wanted.options, word_timestamps=True)
-    return Asked(choices, shown, aligns=model.engine.info.aligns, warnings=audio.warnings)
 
 
 @asynccontextmanager

@@ -13,15 +13,17 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from server import texts
 from server.access.access import Access
-from server.access.allowances import Spent
 from server.errors import JobNotFound, JobsUnavailable, Overloaded, RateLimited
 from server.jobs import table
 from server.jobs.audio_files import PART, AudioFiles
 from server.jobs.database import Database, DatabaseError
 from server.jobs.record import Asked, Figures, Job, unpack_asked, unpack_transcript
+from server.jobs.repeats import Repeats
+from server.jobs.turn import Answer, Turn
 from server.jobs.worker import FORGET_SECONDS, Parts, Transcribes, Worker
 from server.settings import PREFIX, Settings
 from server.types import SAMPLE_RATE, Audio, Principal, Transcript
@@ -69,6 +71,12 @@ class Jobs:
         except DatabaseError as error:
             name = "DATABASE_URL" if url else "JOBS_DIR"
             raise DatabaseError(f"{PREFIX}{name}: {error}") from None
+        self.repeats = Repeats(
+            self._database,
+            lease=settings.job_lease,
+            kept_s=settings.idempotency_hours * 3_600,
+            clock=clock,
+        )
         self._settings = settings
         self._access = access
         self._clock = clock
@@ -121,9 +129,11 @@ class Jobs:
             raise Overloaded(texts.NO_DISK, retry_after=wait, reason="jobs_full")
 
     async def submit(
-        self, caller: Principal, model: str, audio: Audio, asked: Asked, spent: Spent | None
+        self, caller: Principal, model: str, audio: Audio, asked: Asked, turn: Turn
     ) -> Job:
         """Take a job: its audio and its row are on disk when this returns.
+
+        So is that the job is what came of `turn`, if that has a key.
 
         Raises:
             Overloaded: the disk is full.
@@ -131,7 +141,7 @@ class Jobs:
         """
         now, job_id = self._clock(), f"job_{uuid.uuid4().hex}"
         new = table.NewJob(
-            job_id, caller.name, model, audio.duration, asked, spent, now, now + QUEUE_SECONDS
+            job_id, caller.name, model, audio.duration, asked, turn.spent, now, now + QUEUE_SECONDS
         )
         try:
             await _finished(asyncio.to_thread(self._files.write, job_id, audio))
@@ -139,9 +149,16 @@ class Jobs:
             raise Overloaded(texts.NO_DISK, retry_after=30) from error
         # If the database fails now, the row may be there all the same: so the file stays, and
         # the sweep frees it if no row names it.
-        job = await self._database.run(partial(table.add, new=new), durable=True)
+        job = await self._database.run(partial(self._add, new=new, turn=turn), durable=True)
+        if turn.held is not None:
+            turn.answer = Answer(None, "", "", job.id)
         self._worker.wake()
         return job
+
+    def _add(self, connection: Connection, new: table.NewJob, turn: Turn) -> Job:
+        if turn.held is not None:
+            self.repeats.keep_job(connection, turn, new.id)
+        return table.add(connection, new)
 
     async def find(self, owner: str, job_id: str) -> Job:
         """A caller's job.
@@ -216,6 +233,7 @@ class Jobs:
         self._worker.ended["expired"] += never_ran
         for spent in charged:
             await self._access.allowances.give_back(spent)
+        await self.repeats.sweep()
         names = await asyncio.to_thread(self._files.older_than, ORPHAN_SECONDS)
         parts = [name for name in names if name.endswith(PART)]
         ids = [name for name in names if not name.endswith(PART)]

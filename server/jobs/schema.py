@@ -71,6 +71,25 @@ TURNS = Table(
 )
 """The audio seconds that each caller's jobs were given."""
 
+ANSWERS = Table(
+    "answers",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("claim", Text, nullable=False),
+    Column("lease_until", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("charged", Text),
+    Column("content", LargeBinary),
+    Column("content_type", Text),
+    Column("warnings", Text),
+    Column("job", Text),
+    Index("answers_that_expire", "expires"),
+)
+"""Requests by their Idempotency-Key; those without `content` and `job` are under way, or died."""
+
 VERSION = Table("version", METADATA, Column("number", Integer, nullable=False))
 
 
@@ -78,7 +97,11 @@ def _first(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[JOBS, WINDOWS, TURNS])
 
 
-STEPS: Sequence[Callable[[Connection], None]] = (_first,)
+def _answers(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[ANSWERS])
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_first, _answers)
 """Step n leads from version n to n + 1. A step that was released is never changed."""
 
 

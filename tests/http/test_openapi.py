@@ -19,7 +19,14 @@ from server import __version__, errors
 from server.errors import InvalidOption, ServerError
 from server.http.docs_page import STYLE, page
 from server.http.fields import Fields
-from server.http.openapi import COMPONENTS, READING_JOBS, TRANSCRIBING, describe, form_schema
+from server.http.openapi import (
+    COMPONENTS,
+    READING_JOBS,
+    REPEATING,
+    TRANSCRIBING,
+    describe,
+    form_schema,
+)
 from server.http.options import parse
 from server.types import Task, TranscriptionOptions
 
@@ -86,7 +93,7 @@ def test_every_error_is_described_where_it_can_happen() -> None:
         if inspect.isclass(error) and issubclass(error, ServerError) and error is not ServerError
     }
 
-    described = {*TRANSCRIBING, *READING_JOBS}
+    described = {*TRANSCRIBING, *REPEATING, *READING_JOBS}
     assert {"NotFound", "MethodNotAllowed"} == {e.__name__ for e in every - described}
 
 

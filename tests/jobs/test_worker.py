@@ -23,6 +23,7 @@ from server.jobs.audio_files import AudioFiles
 from server.jobs.jobs import Jobs
 from server.jobs.record import Job
 from server.jobs.schema import JOBS
+from server.jobs.turn import Turn
 from server.settings import Settings
 from server.texts import Text
 from server.types import Audio, Principal, Transcript
@@ -85,7 +86,7 @@ def play(
 
 async def submitted(jobs: Jobs, **more: Any) -> Job:
     """A job of a second."""
-    return await jobs.submit(CALLER, "base", AUDIO, ASKED, more.get("spent"))
+    return await jobs.submit(CALLER, "base", AUDIO, ASKED, Turn(spent=more.get("spent")))
 
 
 async def ended(jobs: Jobs, job: Job) -> Job:
