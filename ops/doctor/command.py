@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import click
 
 from ops.doctor.gpu import gpu
+from ops.doctor.jobs import jobs
 from ops.doctor.machine import machine
 from ops.doctor.models import models
 from ops.doctor.state import state
@@ -39,5 +40,6 @@ def examine() -> Iterator[Finding]:
     yield Finding("settings", "ok", "all are known, and have good values")
     yield from machine(settings)
     yield from state(settings)
+    yield from jobs(settings)
     yield from models(settings)
     yield from gpu(settings)

@@ -211,3 +211,24 @@ def test_a_machine_on_which_all_is_well(machine: Machine, weights_dir: Path) -> 
     assert "note" == found["engine of base"]["state"]
     assert "ops engines rebuild base" in found["engine of base"]["todo"]
     assert "ok" == found["driver"]["state"]
+
+
+def test_where_jobs_lie_is_looked_at(machine: Machine) -> None:
+    """The folder, the table in it, a database without a folder; nothing is made."""
+    folder = machine.folder / "jobs"
+    there = {"SUSSURRO_JOBS_DIR": str(folder)}
+    off = machine.examine(1)["jobs"]
+    new = machine.examine(1, **there)["jobs"]
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "jobs.sqlite3").write_bytes(b"no database" * 1000)
+    damaged = machine.examine(1, **there)["jobs"]
+    alone = machine.examine(1, SUSSURRO_DATABASE_URL="postgresql://x:hunter2@127.0.0.1:1/y")
+    away = machine.examine(1, SUSSURRO_DATABASE_URL="postgresql://x:hunter2@127.0.0.1:1/y", **there)
+
+    assert "refused" in off["found"]
+    assert ("ok", True) == (new["state"], new["found"].endswith("will be made"))
+    assert "failed" == damaged["state"]
+    assert "SUSSURRO_JOBS_DIR" in alone["jobs"]["todo"]
+    assert "failed" == away["jobs database"]["state"]
+    assert "hunter2" not in str(away)
