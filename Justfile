@@ -178,7 +178,7 @@ log-acceptance *ARGS: (_environment "dev")
 # Write the list of the image's packages with their hashes (CycloneDX) to FILE.
 sbom FILE="sussurro.cdx.json": (_environment "dev")
     "{{ venv }}/bin/cyclonedx-py" requirements --output-reproducible --output-file "{{ FILE }}" \
-        requirements/cpu.txt
+        requirements/postgres.txt
 
 # Lint Dockerfiles, compose files, shell scripts and the workflow.
 [no-exit-message]

@@ -238,7 +238,7 @@ def test_health_checks_leave_the_script_time(compose: Compose) -> None:
 def test_the_sbom_names_every_pin_with_its_hashes(tmp_path: Path) -> None:
     """What `./just sbom` writes is what the image installs."""
     out = tmp_path / "sbom.json"
-    pins = ROOT / "requirements" / "cpu.txt"
+    pins = ROOT / "requirements" / "postgres.txt"
     subprocess.run(
         [BIN / "cyclonedx-py", "requirements", pins, "--no-validate", "-o", out], check=True
     )

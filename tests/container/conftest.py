@@ -84,7 +84,7 @@ def _build_wrongly(engine: Engine, folder: Path) -> subprocess.CompletedProcess[
     for name in ("server", "ops", "engine_build", "requirements"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "Dockerfile.runtime", folder)
-    pins = folder / "requirements" / "cpu.txt"
+    pins = folder / "requirements" / "postgres.txt"
     before, after = pins.read_text().split("annotated-types==")
     after = re.sub(r"sha256:(.)", lambda m: f"sha256:{'0' if m[1] != '0' else '1'}", after, count=2)
     pins.write_text(f"{before}annotated-types=={after}")

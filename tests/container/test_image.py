@@ -49,7 +49,7 @@ def test_it_holds_exactly_the_pinned_packages(built: Built) -> None:
         re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(): item["metadata"]["version"]
         for item in inspected["installed"]
     }
-    text = (ROOT / "requirements" / "cpu.txt").read_text(encoding="utf-8")
+    text = (ROOT / "requirements" / "postgres.txt").read_text(encoding="utf-8")
     lines = re.findall(r"^(\S+==.*?) \\$", text, re.MULTILINE)
     pinned = {
         item.name: str(item.specifier).removeprefix("==")
