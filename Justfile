@@ -11,6 +11,7 @@ torch_venv := root / ".venv-torch"
 torch_python := torch_venv / "bin/python"
 rtx_venv := root / ".venv-rtx"
 fuzz_venv := root / ".venv-fuzz"
+ray_venv := root / ".venv-ray"
 
 fuzz_path := root / "tests" + ":" + root / "tests/fuzz" + ":" + root / "tests/e2e" + ":" + root / "tests/http" + ":" + root / "tests/security"
 
@@ -227,12 +228,31 @@ rtx *ARGS: (_environment "cpu")
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ rtx_venv }}/bin/python" -m pytest --confcutdir tests/rtx tests/rtx "$@"
 
+# Prove the Ray engine on a real cluster of several nodes on this machine; ARGS go to pytest.
+[no-exit-message]
+ray *ARGS: (_environment "cpu")
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}"
+    pins() { cat requirements/dev.txt requirements/ray.txt; }
+    if ! pins | cmp -s - "{{ ray_venv }}/stamp"; then
+        echo "just: installing requirements/ray.txt into .venv-ray (some 10 s)" >&2
+        "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ ray_venv }}"
+        "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: \
+            --python "{{ ray_venv }}/bin/python" requirements/dev.txt requirements/ray.txt
+        pins >"{{ ray_venv }}/stamp"
+    fi
+    "{{ python }}" -m ops weights get base
+    RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests/contract:{{ root }}/tests/ray" \
+        SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ ray_venv }}/bin/python" -m pytest -W default -p no:randomly --timeout 300 tests/ray "$@"
+
 # Compile requirements/*.in anew into hashed *.txt; FLAGS such as --upgrade go to uv.
 lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu postgres traces rtx gpu dev fuzz clients container observe accuracy gpu-source oracle; do
+    for name in tools server cpu postgres traces rtx gpu dev ray fuzz clients container observe accuracy gpu-source oracle; do
         echo "requirements/$name.txt" >&2
         case "$name" in gpu*) more='--excludes gpu.excludes' ;; *) more= ;; esac
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -242,7 +262,7 @@ lock *FLAGS:
 
 # Remove what the commands made here: environments and caches; weights and keys stay.
 clean:
-    rm -rf .venv .venv-torch .venv-rtx .venv-fuzz .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+    rm -rf .venv .venv-torch .venv-rtx .venv-fuzz .venv-ray .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
     find server ops engine_build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are copies of the requirement files; a larger set serves for the smaller ones.

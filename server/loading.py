@@ -18,10 +18,12 @@ from typing import TypeVar
 import numpy as np
 import structlog
 
+from server.decoding.prompt import build_prompt
 from server.decoding.tokenizer import Tokenizer
 from server.engines import ctranslate2, tensorrt_llm
 from server.engines.base import Engine
 from server.engines.choice import Choice
+from server.errors import EngineError
 from server.http.parts import Transcriber as AnyTranscriber
 from server.scheduler import Scheduler
 from server.settings import Settings
@@ -38,8 +40,9 @@ def load_model(settings: Settings, chosen: Mapping[str, Choice], name: str) -> T
     """One model with its tokenizer, scheduler and engine; blocks for as long as loading takes."""
     folder = chosen[name].folder
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    on_gpu = chosen[name].engine == "tensorrt_llm"
-    load = _load_on_gpu if on_gpu else _load_on_cpu
+    load = {"tensorrt_llm": _load_on_gpu, "ctranslate2": _load_on_cpu, "ray": _load_on_ray}[
+        chosen[name].engine
+    ]
     return Transcriber(Scheduler(load(settings, name, folder, tokenizer)), tokenizer)
 
 
@@ -69,6 +72,36 @@ def _load_on_cpu(settings: Settings, name: str, folder: Path, _tokenizer: Tokeni
         max_batch_size=settings.max_batch_size,
         window_timeout=settings.engine_window_timeout,
         encoder=settings.encoder,
+    )
+
+
+def _load_on_ray(settings: Settings, name: str, folder: Path, tokenizer: Tokenizer) -> Engine:
+    try:
+        from server.engines import ray_cluster  # noqa: PLC0415 - optional, and slow to import
+    except ImportError as error:
+        raise EngineError(
+            f"SUSSURRO_ENGINE is ray, which needs requirements/ray.txt ({error.name} is missing)"
+        ) from error
+    # What goes to other machines is this call, and none of the settings beside it.
+    engine = partial(
+        ctranslate2.load,
+        name,
+        folder,
+        compute_type=settings.compute_type,
+        workers=max(1, settings.ray_cpus // settings.cpu_threads),
+        threads=settings.cpu_threads,
+        max_batch_size=settings.max_batch_size,
+        window_timeout=settings.engine_window_timeout,
+        encoder=settings.encoder,
+    )
+    return ray_cluster.load(
+        engine,
+        build_prompt(tokenizer, "en", "transcribe", without_timestamps=True),
+        address=settings.ray_address,
+        cpus=settings.ray_cpus,
+        least=settings.ray_min_engines,
+        most=settings.ray_max_engines,
+        window_timeout=settings.engine_window_timeout,
     )
 
 

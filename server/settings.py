@@ -166,10 +166,37 @@ class Settings:
         Path("~/.cache/sussurro/weights"),
         description="Folder with one sub-folder a model, as `ops weights get` fills it.",
     )
-    engine: Literal["auto", "tensorrt_llm", "ctranslate2"] = Field(
+    engine: Literal["auto", "tensorrt_llm", "ctranslate2", "ray"] = Field(
         "auto",
         description="Engine of all models: `auto` takes TensorRT-LLM where a GPU and a matching "
-        "engine are there, else CTranslate2 on the CPU; `/readyz` says which and why.",
+        "engine are there, else CTranslate2 on the CPU; `ray` takes CTranslate2 on every machine "
+        "of a Ray cluster; `/readyz` says which and why.",
+    )
+    ray_address: str = Field(
+        "auto",
+        min_length=1,
+        description="Ray cluster of SUSSURRO_ENGINE=ray, as `host:port` of its head; `auto` is the "
+        "one that a Ray node on this machine belongs to.",
+    )
+    ray_cpus: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Cores of each engine of the cluster: as many windows are computed at once "
+        "there, each with SUSSURRO_CPU_THREADS.",
+    )
+    ray_min_engines: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="Engines of the cluster that have to be warm before the server is ready.",
+    )
+    ray_max_engines: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Engines that each model has in the cluster at most; 0 is as many as there are "
+        "cores for.",
     )
     engines_dir: Path = Field(
         Path("~/.cache/sussurro/engines"),

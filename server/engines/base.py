@@ -65,7 +65,11 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What is loaded; constant."""
+        """What is loaded; constant, but for the places of an engine of many machines.
+
+        `max_in_flight`, `max_in_flight_s` and `spare` follow the machines that are there: who
+        hands windows out asks each time.
+        """
         ...
 
     def generate(self, request: GenerationRequest) -> Future[GenerationResult]:

@@ -11,7 +11,7 @@ A choice is made once, at the start: a server takes another build when it is sta
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -21,8 +21,8 @@ from server.engines.device import find_devices
 from server.engines.manifest import Running
 from server.errors import EngineError
 
-EngineName: TypeAlias = Literal["tensorrt_llm", "ctranslate2"]
-Asked: TypeAlias = Literal["auto", "tensorrt_llm", "ctranslate2"]
+EngineName: TypeAlias = Literal["tensorrt_llm", "ctranslate2", "ray"]
+Asked: TypeAlias = Literal["auto", "tensorrt_llm", "ctranslate2", "ray"]
 """The setting `SUSSURRO_ENGINE`."""
 
 ENGINES: tuple[EngineName, ...] = ("tensorrt_llm", "ctranslate2")
@@ -76,6 +76,9 @@ def choose(
     """
     if asked == "ctranslate2":
         return _ctranslate2(model, engines, weights, "asked for", None)
+    if asked == "ray":
+        # Engines of a cluster run on CTranslate2, from the same folder on each machine.
+        return replace(_ctranslate2(model, engines, weights, "asked for", None), engine="ray")
     try:
         folder = _tensorrt_llm(model, engines, running or here)
     except _No as no:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 LOCKED = (
     *("tools", "server", "cpu", "postgres", "traces", "gpu", "gpu-source"),
-    *("dev", "fuzz", "clients", "container", "observe", "accuracy", "oracle"),
+    *("dev", "ray", "fuzz", "clients", "container", "observe", "accuracy", "oracle"),
 )
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)( ; [^\\]+)? \\$", re.MULTILINE)
 
@@ -56,6 +56,7 @@ def test_no_address_is_written_down(path: Path) -> None:
         ("dev", "clients"),
         ("dev", "container"),
         ("dev", "fuzz"),
+        ("cpu", "ray"),
         ("dev", "observe"),
         ("gpu-source", "accuracy"),
         ("cpu", "oracle"),
