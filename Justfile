@@ -243,7 +243,7 @@ ray *ARGS: (_environment "cpu")
         pins >"{{ ray_venv }}/stamp"
     fi
     "{{ python }}" -m ops weights get base
-    RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests/contract:{{ root }}/tests/ray" \
+    RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests/contract:{{ root }}/tests/ray:{{ root }}/tests/e2e" \
         SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ ray_venv }}/bin/python" -m pytest -W default -p no:randomly --timeout 300 tests/ray "$@"
 

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import ray
+from ray._private import worker as ray_driver
 
 from server.engines.base import Engine, EngineInfo
 from server.engines.batching import WINDOW_TIMEOUT
@@ -51,6 +52,9 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
         EngineError: no cluster answers, or its engines cannot be loaded.
     """
     if not ray.is_initialized():
+        # Standard output is our log, a JSON object a line. Ray prints a lost node's last words
+        # there, and has no setting against it; tests/ray/test_server.py notices if this fails.
+        ray_driver.print_to_stdstream = _silent
         try:
             ray.init(
                 address=address,
@@ -112,6 +116,10 @@ class _Actor:
     def dismiss(self) -> None:
         """At once: whatever it does is nobody's any more."""
         ray.kill(self._actor)
+
+
+def _silent(_data: object, ignore_prefix: bool = False) -> None:
+    """In place of Ray's printing."""
 
 
 def _told(ref: Any) -> Future[Any]:  # noqa: ANN401 - Ray's references have no types
