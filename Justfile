@@ -48,11 +48,16 @@ key NAME *FLAGS: (_environment "cpu")
 ops *ARGS: (_environment "cpu")
     @"{{ python }}" -m ops "$@"
 
-# Run the tests with the real weights; ARGS go to pytest.
+# Run the tests with the real weights, two at a time; with ARGS, what pytest makes of them.
 [no-exit-message]
 test *ARGS: (_environment "dev")
-    @"{{ python }}" -m ops weights get base
-    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" "{{ python }}" -m pytest "$@"
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}"
+    "{{ python }}" -m ops weights get base
+    # A file's tests stay together: they share servers and models.
+    [ $# -gt 0 ] || set -- --numprocesses 2 --dist loadfile
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" exec "{{ python }}" -m pytest "$@"
 
 # Run what needs other clients: OpenAI's SDK for Node, curl; ARGS go to pytest.
 [no-exit-message]

@@ -1,6 +1,7 @@
 """What all tests share: the weights, and an environment without settings."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,13 @@ settings.load_profile("untimed")
 WEIGHTS_DIR = Path(
     os.environ.get("SUSSURRO_TEST_WEIGHTS_DIR", "~/.cache/sussurro/weights")
 ).expanduser()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Keys are new in every process, which must agree on the names of tests."""
+    if isinstance(val, str) and "wsk_" in val:
+        return re.sub(r"(wsk_[a-z0-9-]+_)\w+", r"\1key", val).encode("unicode_escape").decode()
+    return None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,8 @@
 """The Justfile and CI: what a stranger reads is there and true."""
 
 import re
+import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,16 @@ def test_ci_runs_what_people_run() -> None:
         r"^\./just (\w+)", script, re.MULTILINE
     )
     assert script.endswith('\nwait "$oracle"\n')
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """Tests are no packages: pytest takes one module of a name, and stops at the second."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    elsewhere = set(pyproject["tool"]["pytest"]["ini_options"]["norecursedirs"])
+    files = [
+        path.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if not elsewhere & set(path.relative_to(ROOT / "tests").parts)
+    ]
+    assert len(files) > 100
+    assert [] == [name for name, count in Counter(files).items() if count > 1]
