@@ -50,7 +50,7 @@ async def _pieces(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
 def outcome(pieces: Sequence[bytes], content_type: str = CONTENT_TYPE) -> Outcome:
     """The form and the file, or the refusal; anything else is raised."""
     space = SpoolSpace(1 << 20)  # nothing here fills a batch, so no thread writes one
-    spool = Spool(io.BytesIO(), None, space)  # type: ignore[arg-type]
+    spool = Spool(io.BytesIO(), None, space, hashed=False)  # type: ignore[arg-type]
     reading = read_form(
         _pieces(pieces),
         content_type,
