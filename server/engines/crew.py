@@ -3,8 +3,9 @@
 Knows: members, their places, which windows they have, when one has to be replaced.
 Must not know: what a member is or where it runs (`ray_cluster.py` says), what a window holds.
 
-A window whose member died is run again once, and then alone: if that member dies as well it was
-the window. So a window that kills engines fails alone, and those that were beside it do not.
+A window whose member died is run again, from then on alone. So a window that kills engines fails
+alone, those that were beside it do not, and neither does one that was there when engines or their
+machines were lost for other reasons (`roster.py` counts).
 """
 
 import threading
@@ -18,7 +19,7 @@ import structlog
 
 from server.engines.base import EngineInfo, EngineStats
 from server.engines.batching import WINDOW_TIMEOUT, unavailable
-from server.engines.crew_orders import Agency, Held, Kind
+from server.engines.crew_orders import Agency, Cause, Held, Kind
 from server.engines.roster import Call, Hand, Roster
 from server.errors import EngineError
 from server.types import (
@@ -33,7 +34,13 @@ LOOK_SECONDS = 1.0
 """Between two looks at the machines that are there."""
 
 MOST_FAILURES = 5
-"""Members in a row that could not be loaded: then there is no point in going on."""
+"""Members in a row that could not be loaded, and none is there: no point in going on."""
+
+LONGEST_PAUSE = 60.0
+"""Before another is hired, where some cannot be loaded and others serve; it doubles each time."""
+
+AWAITED_SECONDS = 10.0
+"""Between two lines in the log that members are waited for."""
 
 
 class CrewEngine:
@@ -60,6 +67,8 @@ class CrewEngine:
         self._roster = Roster(window_timeout)
         self._hiring: dict[int, tuple[Any, float]] = {}
         self._failures = 0
+        self._failed = False
+        self._not_before = 0.0
         self._numbers = 0
         self._ending = threading.Event()
         self._warm = threading.Condition()
@@ -69,15 +78,19 @@ class CrewEngine:
         ]
         for thread in self._threads:
             thread.start()
-        with self._warm:
-            self._warm.wait_for(lambda: self._roster.size >= least or self._failed)
+        self._await(least)
         if self._failed:
             self.close(1)
             raise EngineError("The cluster's engines cannot be loaded.", reason="cluster")
 
-    @property
-    def _failed(self) -> bool:
-        return self._failures >= MOST_FAILURES
+    def _await(self, least: int) -> None:
+        """Block until so many are warm, or it is hopeless. Machines may come late: no limit."""
+        with self._warm:
+            while not self._warm.wait_for(
+                lambda: self._roster.size >= least or self._failed, AWAITED_SECONDS
+            ):
+                log = structlog.get_logger()
+                log.warning("engines_awaited", warm=self._roster.size, wanted=least)
 
     @property
     def info(self) -> EngineInfo:
@@ -138,7 +151,7 @@ class CrewEngine:
         """The thread that hands windows over: copying one takes a millisecond or waits for room."""
         while not self._ending.is_set():
             for hand in self._roster.overdue():
-                self._lose(hand, "it answers no more")
+                self._lose(hand, "it answers no more", "engine")
             for request_ids, hands in self._roster.cancelled():
                 for hand in hands:
                     hand.member.cancel(request_ids)
@@ -146,7 +159,7 @@ class CrewEngine:
                 try:
                     answer = hand.member.send(order, call.features if order.key is None else None)
                 except Exception as error:  # noqa: BLE001 - whoever cannot be reached is gone
-                    self._lose(hand, type(error).__name__, blameless=True)
+                    self._lose(hand, type(error).__name__, "earlier")
                     continue
                 answer.add_done_callback(self._answered(hand, call))
 
@@ -154,19 +167,19 @@ class CrewEngine:
         def done(answer: Future[Any]) -> None:
             error = answer.exception()
             if error is not None:
-                self._lose(hand, str(error), blameless=getattr(error, "blameless", False))
+                self._lose(hand, str(error), getattr(error, "cause", "engine"))
             elif answer.result().failure == "broken":
-                self._lose(hand, "its engine is stuck or gone")
+                self._lose(hand, "its engine is stuck or gone", "engine")
             else:
                 self._roster.settled(hand, call, answer.result())
 
         return done
 
-    def _lose(self, hand: Hand, why: str, *, blameless: bool = False) -> None:
+    def _lose(self, hand: Hand, why: str, cause: Cause) -> None:
         """A member is gone, whoever noticed first: its windows go to others."""
-        if self._roster.remove(hand, blameless=blameless) and not self._ending.is_set():
+        if self._roster.remove(hand, cause) and not self._ending.is_set():
             log = structlog.get_logger()
-            log.warning("engine_lost", engine=hand.number, why=why)
+            log.warning("engine_lost", engine=hand.number, why=why, cause=cause)
         # Not from a callback of the library that called us.
         threading.Thread(target=hand.member.dismiss, daemon=True, name="crew-dismiss").start()
 
@@ -179,12 +192,16 @@ class CrewEngine:
                 structlog.get_logger().warning("cluster_silent", why=type(error).__name__)
                 room = None
             if room is not None:
+                for hand in self._roster.hands():
+                    if hand.member.gone():
+                        self._lose(hand, "its machine is gone", "machine")
                 self._fill(min(room, self._most) if self._most else room)
             self._ending.wait(LOOK_SECONDS)
 
     def _fill(self, wanted: int) -> None:
         """Hire what is missing; end those not yet warm that there is no more room for."""
-        for _ in range(wanted - self._roster.size - len(self._hiring)):
+        missing = wanted - self._roster.size - len(self._hiring)
+        for _ in range(missing if time.monotonic() >= self._not_before else 0):
             self._numbers += 1
             number = self._numbers
             member, warm = self._agency.hire()
@@ -208,11 +225,20 @@ class CrewEngine:
                 log.info("engine_joined", engine=number, seconds=seconds)
                 self._failures = 0
             else:
-                self._failures += not getattr(error, "blameless", False)
                 log.error("engine_not_loaded", why=str(error))
-            if self._failed:
-                self._roster.stop(unavailable())
+                if getattr(error, "cause", "engine") == "engine":
+                    self._not_loaded()
             with self._warm:
                 self._warm.notify_all()
 
         return done
+
+    def _not_loaded(self) -> None:
+        """It may be one machine that cannot: those that serve go on, and it is tried again."""
+        self._failures += 1
+        if self._roster.size:
+            pause = LOOK_SECONDS * 2.0 ** min(self._failures, 10)
+            self._not_before = time.monotonic() + min(LONGEST_PAUSE, pause)
+        elif self._failures >= MOST_FAILURES:
+            self._failed = True
+            self._roster.stop(unavailable())

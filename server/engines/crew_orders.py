@@ -60,12 +60,17 @@ class Held:
     features: LogMel | None
 
 
-class Gone(Exception):
-    """A member is gone. `blameless`: before it had the window, which cannot have been the cause."""
+Cause: TypeAlias = Literal["engine", "machine", "earlier"]
+"""Why a member is gone. Its `engine` ended, and a window that it had may be why; its `machine` or
+the way there was lost; or it was gone `earlier` than it had the window."""
 
-    def __init__(self, why: str, *, blameless: bool = False) -> None:
+
+class Gone(Exception):
+    """A member is gone."""
+
+    def __init__(self, why: str, cause: Cause) -> None:
         super().__init__(why)
-        self.blameless = blameless
+        self.cause: Cause = cause
 
 
 class Member(Protocol):
@@ -77,6 +82,10 @@ class Member(Protocol):
 
     def cancel(self, request_ids: Sequence[int]) -> None:
         """Drop what waits there under these ids; best effort."""
+        ...
+
+    def gone(self) -> bool:
+        """Whether its machine is known to be gone: what it has may then never end by itself."""
         ...
 
     def dismiss(self) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 
 import ray
 from ray._private import worker as ray_driver
+from ray.exceptions import ActorDiedError, ActorUnavailableError, AuthenticationError
 
 from server.engines.base import Engine, EngineInfo
 from server.engines.batching import WINDOW_TIMEOUT
 from server.engines.crew import CrewEngine
-from server.engines.crew_orders import Answer, Gone, Order
+from server.engines.crew_orders import Answer, Cause, Gone, Order
 from server.engines.ray_worker import Worker
 from server.errors import EngineError
 from server.types import LogMel
@@ -63,6 +64,8 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
                 log_to_driver=False,
                 include_dashboard=False,
             )
+        except AuthenticationError as error:
+            raise EngineError(f"The Ray cluster at {address} refuses our token.") from error
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise EngineError(f"No Ray cluster answers at {address}.") from error
     agency = _Cluster(engine, prompt, cpus)
@@ -74,7 +77,8 @@ class _Cluster:
 
     def __init__(self, engine: Callable[[], Engine], prompt: Sequence[int], cpus: int) -> None:
         self._cpus = cpus
-        self._actors = ray.remote(Worker).options(
+        self._alive: set[str] = set()
+        self._actors = ray.remote(_Placed).options(
             num_cpus=cpus,
             max_concurrency=CALLS,
             max_restarts=0,  # the crew replaces them: what a new one needs to know it alone knows
@@ -83,26 +87,49 @@ class _Cluster:
 
     def room(self) -> int:
         """What each machine can hold, summed up: an engine does not spread over two."""
-        return sum(
-            int(node["Resources"].get("CPU", 0)) // self._cpus
-            for node in ray.nodes()
-            if node["Alive"]
-        )
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        self._alive = {node["NodeID"] for node in nodes}
+        return sum(int(node["Resources"].get("CPU", 0)) // self._cpus for node in nodes)
 
     def hire(self) -> "tuple[_Actor, Future[EngineInfo]]":
         """Ray starts it as soon as a machine has room."""
-        actor = self._actors.remote(self._engine, self._prompt)
-        return _Actor(actor), _told(actor.info.remote())
+        actor = _Actor(self._actors.remote(self._engine, self._prompt), self.lost)
+        return actor, actor.warm()
+
+    def lost(self, node: str) -> bool:
+        """Whether Ray has given a machine up, as of the last look."""
+        return bool(self._alive) and node not in self._alive
 
     def close(self) -> None:
         """Nothing: actors are dismissed one by one, and another model may need the cluster."""
 
 
+class _Placed(Worker):
+    """A worker that knows on which of Ray's nodes it is."""
+
+    async def place(self) -> tuple[EngineInfo, str]:
+        """What is loaded, and the node's id; an answer says that it is warm."""
+        return await self.info(), ray.get_runtime_context().get_node_id()
+
+
 class _Actor:
     """`Member` by an actor's handle."""
 
-    def __init__(self, actor: Any) -> None:  # noqa: ANN401 - Ray's handles have no types
-        self._actor = actor
+    def __init__(self, actor: Any, lost: Callable[[str], bool]) -> None:  # noqa: ANN401 - Ray's handles have no types
+        self._actor, self._lost = actor, lost
+        self._node: str | None = None
+
+    def warm(self) -> Future[EngineInfo]:
+        """Ends when it can be used."""
+        return _told(self._actor.place.remote(), self._placed)
+
+    def _placed(self, place: tuple[EngineInfo, str]) -> EngineInfo:
+        info, self._node = place
+        return info
+
+    def gone(self) -> bool:
+        """Calls to a machine without power fail after minutes, long after Ray has given it up."""
+        return self._node is not None and self._lost(self._node)
 
     def send(self, order: Order, features: LogMel | None) -> Future[Answer]:
         """Features are written into shared memory, and read there without a copy."""
@@ -122,17 +149,29 @@ def _silent(_data: object, ignore_prefix: bool = False) -> None:
     """In place of Ray's printing."""
 
 
-def _told(ref: Any) -> Future[Any]:  # noqa: ANN401 - Ray's references have no types
+def _cause(error: BaseException) -> Cause:
+    """Why an actor is gone, as far as Ray tells.
+
+    Whose process ends is reported dead by its node within milliseconds. If nobody reports it for a
+    second the error is `ActorUnavailableError`, and node or network are gone; so is the node if
+    Ray's words say so, for which its error has no field.
+    """
+    if isinstance(error, ActorDiedError):
+        return "machine" if "its node has died" in error.error_msg else "engine"
+    return "machine" if isinstance(error, ActorUnavailableError) else "engine"
+
+
+def _told(ref: Any, then: Callable[[Any], Any] = lambda result: result) -> Future[Any]:  # noqa: ANN401 - Ray's references have no types
     """Ray's future with our words for a lost actor."""
     told: Future[Any] = Future()
 
     def done(future: Future[Any]) -> None:
         error = future.exception()
         if error is None:
-            told.set_result(future.result())
+            told.set_result(then(future.result()))
             return
         # The name alone: Ray's words hold addresses.
-        told.set_exception(Gone(type(error).__name__))
+        told.set_exception(Gone(type(error).__name__, _cause(error)))
 
     ref.future().add_done_callback(done)
     return told

@@ -14,7 +14,7 @@ from typing import Any
 
 from server import texts
 from server.engines.base import EngineInfo
-from server.engines.crew_orders import Answer, Held, Kind, Member, Order
+from server.engines.crew_orders import Answer, Cause, Held, Kind, Member, Order
 from server.errors import DeadlineExceeded, EngineError, Overloaded, ServerError
 from server.types import Alignment, AlignmentRequest, GenerationRequest, LogMel
 
@@ -22,10 +22,20 @@ MAX_WAITING = 4096
 TICK_SECONDS = 0.2
 """Between two looks at deadlines."""
 
+MOST_DEATHS = 3
+"""Engines that end with a window, from the second one on with it alone: then it is the window."""
+
+MOST_LOSSES = 8
+"""Members that a window loses for whatever reason: then it is given up."""
+
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One window from its submission to its end; `deaths` counts the members that it has lost."""
+    """One window from its submission to its end.
+
+    `deaths` counts the engines that ended with it, `losses` the members gone with their machines
+    as well.
+    """
 
     kind: Kind
     request: GenerationRequest | AlignmentRequest
@@ -35,6 +45,7 @@ class Call:
     since: float = field(default_factory=time.monotonic)
     sent: float = 0.0
     deaths: int = 0
+    losses: int = 0
 
     def finish(self, outcome: object) -> None:
         """Set the result, or the error if it is one; too late is no fault."""
@@ -179,8 +190,13 @@ class Roster:
         if answer.failure != "lost":
             _conclude(hand, call, answer)
 
-    def remove(self, hand: Hand, *, blameless: bool) -> bool:
-        """A member is gone: its calls wait again, or fail if that was their second. Once each."""
+    def hands(self) -> list[Hand]:
+        """The members that are there now."""
+        with self._changed:
+            return list(self._hands.values())
+
+    def remove(self, hand: Hand, cause: Cause) -> bool:
+        """A member is gone: its calls wait again, or fail if they have lost too many. Once each."""
         with self._changed:
             if self._hands.get(hand.number) is not hand:
                 return False
@@ -188,10 +204,13 @@ class Roster:
             calls = sorted(hand.calls, key=lambda call: call.since)
             hand.calls.clear()
             for call in calls:
-                call.deaths += not blameless
-            poison = [call for call in calls if call.deaths > 1]
+                call.deaths += cause == "engine"
+                call.losses += cause != "earlier"
+            poison = [
+                call for call in calls if call.deaths >= MOST_DEATHS or call.losses >= MOST_LOSSES
+            ]
             if self._stopped is None:
-                self._waiting[:0] = [call for call in calls if call.deaths <= 1]
+                self._waiting[:0] = [call for call in calls if call not in poison]
             else:
                 poison = calls
             self._changed.notify_all()

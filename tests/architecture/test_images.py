@@ -194,6 +194,30 @@ def test_two_servers_count_together_and_redis_forgets_nothing(compose: Compose) 
     assert "yes" == command[command.index("--appendonly") + 1]
 
 
+def test_a_clusters_containers_are_as_hard_and_need_a_token(compose: Compose) -> None:
+    """The overlay opens nothing: workers keep every rule, and Ray's token is a secret file."""
+    overlay = yaml.safe_load((ROOT / "compose.ray.yaml").read_text(encoding="utf-8"))
+    worker, server = overlay["services"]["ray-worker"], overlay["services"]["server"]
+    workers = {"services": {"ray-worker": worker}, "networks": compose["networks"]}
+    assert [] == problems_of_compose(workers)
+    assert [] != problems_of_compose({**workers, "services": {"x": {**worker, "ports": ["1:1"]}}})
+    assert {"build", "command", "environment", "secrets", "shm_size"} == set(server)
+    dockerfile = (ROOT / "Dockerfile.runtime").read_text(encoding="utf-8")
+    assert "\nARG PACKAGES=postgres\nCOPY requirements/${PACKAGES}.txt " in dockerfile
+    for service in (worker, server):
+        assert "cpu" == service["build"]["target"]
+        packages = service["build"]["args"]["PACKAGES"]
+        assert (ROOT / "requirements" / f"{packages}.txt").is_file()
+        environment = service["environment"]
+        assert "token" == environment["RAY_AUTH_MODE"]
+        (secret,) = service["secrets"]
+        assert f"/run/secrets/{secret}" == environment["RAY_AUTH_TOKEN_PATH"]
+        assert "file" in overlay["secrets"][secret]
+        assert "0" == environment["RAY_USAGE_STATS_ENABLED"]
+    assert "--include-dashboard=false" in server["command"][-1]
+    assert "--num-cpus=0" in server["command"][-1]
+
+
 @pytest.mark.parametrize("page", ["deploy-debian.md", "deploy-debian.pt-BR.md"])
 def test_what_can_be_set_in_compose_files_is_documented(page: str) -> None:
     """Every variable of every compose file, in both languages."""

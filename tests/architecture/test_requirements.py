@@ -56,7 +56,7 @@ def test_no_address_is_written_down(path: Path) -> None:
         ("dev", "clients"),
         ("dev", "container"),
         ("dev", "fuzz"),
-        ("cpu", "ray"),
+        ("postgres", "ray"),
         ("dev", "observe"),
         ("gpu-source", "accuracy"),
         ("cpu", "oracle"),

@@ -1,16 +1,21 @@
 """A crew of members that a test can kill: routing, one more try, poison, places, the end."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from server.engines.base import EngineInfo
-from server.engines.crew import CrewEngine
-from server.engines.crew_orders import Answer, Gone, Order
+from server.engines.crew import MOST_FAILURES, CrewEngine
+from server.engines.crew_orders import Answer, Cause, Gone, Order
 from server.errors import DeadlineExceeded, EngineError
 from server.types import (
     AlignmentRequest,
@@ -31,6 +36,7 @@ class Double:
     def __init__(self) -> None:
         self.orders: list[tuple[Order, bool, Future[Answer]]] = []
         self.dismissed = False
+        self.off = False
         self.cancelled: list[int] = []
 
     def send(self, order: Order, features: LogMel | None) -> Future[Answer]:
@@ -40,6 +46,9 @@ class Double:
 
     def cancel(self, request_ids: Sequence[int]) -> None:
         self.cancelled += request_ids
+
+    def gone(self) -> bool:
+        return self.off
 
     def dismiss(self) -> None:
         self.dismissed = True
@@ -52,9 +61,9 @@ class Double:
             result = GenerationResult((Hypothesis((order.request.request_id,), -1.0),), 0.0, None)
             answer.set_result(Answer(result, key=order.request.request_id))
 
-    def die(self, *, blameless: bool = False) -> None:
+    def die(self, cause: Cause = "engine") -> None:
         for _, answer in self.open():
-            answer.set_exception(Gone("killed", blameless=blameless))
+            answer.set_exception(Gone("killed", cause))
 
 
 class Agency:
@@ -139,7 +148,7 @@ def test_a_lost_members_windows_are_run_again(crew: CrewEngine, agency: Agency) 
 
 
 def test_a_window_that_kills_fails_alone(crew: CrewEngine, agency: Agency) -> None:
-    """It and the three beside it are tried one by one; it alone takes a second member with it."""
+    """It and the three beside it are tried one by one; it alone takes two more members with it."""
     futures = [crew.generate(window(index)) for index in range(8)]
 
     def step() -> bool:
@@ -159,6 +168,63 @@ def test_a_window_that_kills_fails_alone(crew: CrewEngine, agency: Agency) -> No
             assert "poison_window" == caught.value.reason
         else:
             assert (index,) == future.result().hypotheses[0].tokens
+    until(lambda: 5 == len(agency.members))
+
+
+def die_with(crew: CrewEngine, agency: Agency, *causes: Cause) -> "Future[GenerationResult]":
+    """One window whose members are lost, one after the other."""
+    future = crew.generate(window(1))
+    for cause in causes:
+        until(lambda: total(agency) == 1 or future.done())
+        assert not future.done()
+        next(member for member in agency.members if member.open()).die(cause)
+    return future
+
+
+@given(st.lists(st.sampled_from(get_args(Cause)), max_size=20))
+@settings(max_examples=25, deadline=None)
+def test_two_deaths_prove_nothing_and_neither_do_machines(causes: list[Cause]) -> None:
+    """A window ends by its third engine, or its eighth member that it was on; else it is done."""
+    fatal: int | None = None
+    for end in range(len(causes)):
+        sofar = causes[: end + 1]
+        if sofar.count("engine") == 3 or len(sofar) - sofar.count("earlier") == 8:
+            fatal = end + 1
+            break
+    agency = Agency(2)
+    crew = CrewEngine(agency)
+    try:
+        future = die_with(crew, agency, *causes[:fatal])
+        if fatal is None:
+            until(lambda: [member.answer() for member in agency.members] and future.done())
+            assert future.result().hypotheses
+        else:
+            error = future.exception(5)
+            assert isinstance(error, EngineError)
+            assert "poison_window" == error.reason
+    finally:
+        crew.close(0)
+
+
+def test_windows_of_a_lost_machine_are_not_suspected(crew: CrewEngine, agency: Agency) -> None:
+    """They go on side by side at once."""
+    futures = [crew.generate(window(index)) for index in range(4)]
+    until(lambda: total(agency) == 4)
+    agency.members[0].die("machine")
+    until(lambda: 4 == len(agency.members[1].open()))
+    agency.members[1].answer()
+    assert list(range(4)) == [f.result(5).hypotheses[0].tokens[0] for f in futures]
+
+
+def test_a_member_on_a_machine_that_is_off_is_lost(crew: CrewEngine, agency: Agency) -> None:
+    """Its calls would hang; they are run elsewhere as soon as the machine is known to be gone."""
+    futures = [crew.generate(window(index)) for index in range(8)]
+    until(lambda: total(agency) == 8)
+    agency.members[0].off = True
+    until(lambda: agency.members[0].dismissed)
+    until(lambda: [m.answer() for m in agency.members[1:]] and all(f.done() for f in futures))
+    assert not any(member.dismissed for member in agency.members[1:])
+    assert list(range(8)) == [f.result().hypotheses[0].tokens[0] for f in futures]
 
 
 def test_who_was_gone_before_is_no_windows_fault(crew: CrewEngine, agency: Agency) -> None:
@@ -166,7 +232,7 @@ def test_who_was_gone_before_is_no_windows_fault(crew: CrewEngine, agency: Agenc
     future = crew.generate(window(1))
     for _ in range(3):
         until(lambda: total(agency) == 1)
-        next(member for member in agency.members if member.open()).die(blameless=True)
+        next(member for member in agency.members if member.open()).die("earlier")
     until(lambda: [member.answer() for member in agency.members] and future.done())
     assert future.result().hypotheses
 
@@ -213,7 +279,7 @@ def test_members_come_and_go_with_the_machines(crew: CrewEngine, agency: Agency)
     until(lambda: total(agency) == 12)
     assert 12 == crew.info.max_in_flight
     agency.places = 2
-    agency.members[2].die(blameless=True)
+    agency.members[2].die("earlier")
     until(lambda: crew.info.max_in_flight == 8)
     until(lambda: [member.answer() for member in agency.members] and all(f.done() for f in futures))
     assert 3 == len(agency.members)
@@ -255,7 +321,49 @@ def test_every_future_ends_on_close(crew: CrewEngine, agency: Agency) -> None:
 def test_engines_that_cannot_be_loaded_stop_the_start() -> None:
     """After five in a row it is the model or the installation."""
     agency = Agency(1)
-    agency.error = Gone("no weights")
+    agency.error = Gone("no weights", "engine")
     with pytest.raises(EngineError):
         CrewEngine(agency)
     assert 5 == len(agency.members)
+
+
+def test_a_machine_that_cannot_load_takes_nobody_with_it(crew: CrewEngine, agency: Agency) -> None:
+    """Those that serve go on; it is tried again, with longer pauses each time."""
+    agency.error = Gone("no weights", "engine")
+    agency.places = 3
+    until(lambda: len(agency.members) > 2 + MOST_FAILURES)
+    assert crew.stats().healthy
+    future = crew.generate(window(1))
+    until(lambda: [member.answer() for member in agency.members] and future.done())
+    agency.error = None
+    until(lambda: crew.info.max_in_flight == 12)
+
+
+def test_machines_lost_while_loading_do_not_stop_the_start() -> None:
+    """They say nothing on the model."""
+    agency = Agency(1)
+    agency.error = Gone("lost", "machine")
+
+    def help_out() -> None:
+        until(lambda: len(agency.members) > 2 * MOST_FAILURES)
+        agency.error = None
+
+    thread = threading.Thread(target=help_out)
+    thread.start()
+    CrewEngine(agency).close(0)
+    thread.join()
+
+
+def test_the_log_says_that_engines_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many are there, and how many there have to be; a machine that joins ends the wait."""
+    monkeypatch.setattr("server.engines.crew.AWAITED_SECONDS", 0.05)
+    agency = Agency(1)
+    with capture_logs() as lines:
+        thread = threading.Thread(target=lambda: CrewEngine(agency, least=2).close(0))
+        thread.start()
+        until(lambda: any(line["event"] == "engines_awaited" for line in lines))
+        agency.places = 2
+        thread.join(5)
+    assert not thread.is_alive()
+    line = next(line for line in lines if line["event"] == "engines_awaited")
+    assert (1, 2) == (line["warm"], line["wanted"])
