@@ -12,6 +12,7 @@ torch_python := torch_venv / "bin/python"
 rtx_venv := root / ".venv-rtx"
 fuzz_venv := root / ".venv-fuzz"
 ray_venv := root / ".venv-ray"
+s3_venv := root / ".venv-s3"
 
 fuzz_path := root / "tests" + ":" + root / "tests/fuzz" + ":" + root / "tests/e2e" + ":" + root / "tests/http" + ":" + root / "tests/security"
 
@@ -233,6 +234,24 @@ rtx *ARGS: (_environment "cpu")
     SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ rtx_venv }}/bin/python" -m pytest --confcutdir tests/rtx tests/rtx "$@"
 
+# Keep the audio of jobs in a store that speaks S3, killed and hung meanwhile; ARGS go to pytest.
+[no-exit-message]
+object-store *ARGS: (_environment "cpu")
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}"
+    if ! cmp -s requirements/object-store.txt "{{ s3_venv }}/stamp"; then
+        echo "just: installing requirements/object-store.txt into .venv-s3 (some 10 s)" >&2
+        "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ s3_venv }}"
+        "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: \
+            --python "{{ s3_venv }}/bin/python" requirements/object-store.txt
+        cp requirements/object-store.txt "{{ s3_venv }}/stamp"
+    fi
+    "{{ python }}" -m ops weights get base
+    PYTHONPATH="{{ root }}:{{ root }}/tests:{{ root }}/tests/e2e:{{ root }}/tests/jobs" \
+        SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ s3_venv }}/bin/python" -m pytest -p no:randomly --timeout 300 tests/object_store "$@"
+
 # Prove the Ray engine on a real cluster of several nodes on this machine; ARGS go to pytest.
 [no-exit-message]
 ray *ARGS: (_environment "cpu")
@@ -257,7 +276,7 @@ lock *FLAGS:
     #!/bin/sh
     set -eu
     cd "{{ root }}/requirements"
-    for name in tools server cpu postgres traces rtx gpu dev ray fuzz clients container observe accuracy gpu-source oracle; do
+    for name in tools server cpu postgres traces rtx gpu dev s3 object-store ray fuzz clients container observe accuracy gpu-source oracle; do
         echo "requirements/$name.txt" >&2
         case "$name" in gpu*) more='--excludes gpu.excludes' ;; *) more= ;; esac
         "{{ uv }}" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -267,7 +286,7 @@ lock *FLAGS:
 
 # Remove what the commands made here: environments and caches; weights and keys stay.
 clean:
-    rm -rf .venv .venv-torch .venv-rtx .venv-fuzz .venv-ray .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+    rm -rf .venv .venv-torch .venv-rtx .venv-fuzz .venv-ray .venv-s3 .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
     find server ops engine_build tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are copies of the requirement files; a larger set serves for the smaller ones.

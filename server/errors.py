@@ -29,7 +29,7 @@ Must not know: how an error is rendered (`http/problems.py` alone does that).
     ├── InternalError          500  anything that we did not foresee
     │   └── EngineError        500  the engine failed
     ├── Overloaded             503  the server's queue is full
-    ├── JobsUnavailable        503  the database of jobs does not answer
+    ├── JobsUnavailable        503  the database of jobs, or their store, does not answer
     ├── NotReady               503  the models are still loading, or a part has failed
     ├── EngineUnavailable      503  the engine is stuck or gone; the server starts again
     ├── Draining               503  the server is about to stop
@@ -287,7 +287,7 @@ class Overloaded(ServerError):
 
 
 class JobsUnavailable(ServerError):
-    """The database of jobs does not answer."""
+    """The database of jobs, or the store of their audio, does not answer."""
 
     status = 503
     code = "jobs_unavailable"

@@ -24,7 +24,15 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 PREFIX = "SUSSURRO_"
-SECRETS = ("api_keys", "key_pepper", "token_keys", "denied_tokens", "redis_url", "database_url")
+SECRETS = (
+    "api_keys",
+    "key_pepper",
+    "token_keys",
+    "denied_tokens",
+    "redis_url",
+    "database_url",
+    "jobs_audio_url",
+)
 """Settings with a `_FILE` twin that names a file holding the value."""
 
 SECRET_NAMES = tuple(PREFIX + name.upper() for name in SECRETS)
@@ -391,8 +399,14 @@ class Settings:
     database_url: SecretStr = Field(
         SecretStr(""),
         description="PostgreSQL for the table of jobs, as `postgresql://`, where several servers "
-        "share one queue; they need one SUSSURRO_JOBS_DIR, too. Without it the table is an SQLite "
-        "file.",
+        "share one queue; they need one SUSSURRO_JOBS_DIR or SUSSURRO_JOBS_AUDIO_URL, too. Without "
+        "it the table is an SQLite file.",
+    )
+    jobs_audio_url: SecretStr = Field(
+        SecretStr(""),
+        description="Object store for the audio of jobs in place of that folder, as fsspec's "
+        "`s3://bucket/folder`. Its secrets are where its library looks for them, for S3 in "
+        "`AWS_ACCESS_KEY_ID` and its kin. Needs `requirements/s3.txt`.",
     )
     max_running_jobs: int = Field(
         4, ge=1, le=1_000, description="Jobs that this server works on at once."
@@ -412,7 +426,7 @@ class Settings:
     max_jobs_bytes: int = Field(
         64 << 30,
         ge=1 << 20,
-        description="Most bytes of audio of jobs that are not done, in their folder; further jobs "
+        description="Most bytes of audio of jobs that are not done, where it lies; further jobs "
         "get 503. An hour of audio takes 115 MB.",
     )
     job_lease: float = Field(

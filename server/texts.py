@@ -354,8 +354,8 @@ TOO_MANY_JOBS = Text(
     "O servidor tem tantas tarefas quanto aceita. Tente de novo mais tarde.",
 )
 JOBS_UNAVAILABLE = Text(
-    "The server's table of jobs cannot be reached. Try again in a moment.",
-    "A tabela de tarefas do servidor está fora de alcance. Tente de novo em instantes.",
+    "The place where the server keeps its jobs does not answer. Try again in a moment.",
+    "O lugar onde o servidor guarda as tarefas não responde. Tente de novo em instantes.",
 )
 JOBS_OFF = Text(
     "This server keeps no jobs. Send the request without `background` and without `Prefer`, or ask "

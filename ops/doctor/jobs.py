@@ -1,7 +1,7 @@
-"""Where jobs lie: the folder, its table, or the PostgreSQL that several servers share.
+"""Where jobs lie: the folder, its table, or the PostgreSQL and the store that servers share.
 
 Knows: how each is reached as the server would.
-Must not know: jobs. Nothing is changed.
+Must not know: jobs. Nothing is changed, but for an object of no job, written and freed.
 """
 
 import sqlite3
@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ops.finding import Finding, failed, ok
+from server.jobs.audio_store import open_store
 from server.settings import Settings
 
 BUSY_SECONDS = 5.0
@@ -28,6 +29,8 @@ def jobs(settings: Settings) -> Iterator[Finding]:
             yield ok("jobs", "none: `background=true` and `Idempotency-Key` are refused")
         return
     yield _folder(settings.jobs_dir.expanduser(), own_table=not url)
+    if audio_url := settings.jobs_audio_url.get_secret_value():
+        yield _audio(audio_url, settings.spool_dir)
     if url:
         yield _postgres(url)
 
@@ -53,6 +56,16 @@ def _folder(folder: Path, *, own_table: bool) -> Finding:
     if found != "ok":
         return failed("jobs", f"{table} is damaged", "move it away: its jobs are lost")
     return ok("jobs", f"{folder}, its table has {table.stat().st_size / 1e6:.1f} MB")
+
+
+def _audio(url: str, copies: Path) -> Finding:
+    scheme = url.partition("://")[0]
+    try:
+        open_store(copies, url, copies).close()
+    except OSError as error:
+        todo = "correct SUSSURRO_JOBS_AUDIO_URL, or what its library needs beside it"
+        return failed("jobs audio", f"the store by {scheme}:// {error}", todo)
+    return ok("jobs audio", f"by {scheme}://, which takes and frees objects")
 
 
 def _postgres(url: str) -> Finding:

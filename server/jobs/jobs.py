@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -19,7 +18,8 @@ from server import texts
 from server.access.access import Access
 from server.errors import JobNotFound, JobsUnavailable, Overloaded, RateLimited
 from server.jobs import table
-from server.jobs.audio_files import PART, AudioFiles
+from server.jobs.audio_files import PART
+from server.jobs.audio_store import open_store
 from server.jobs.database import Database, DatabaseError
 from server.jobs.record import Asked, Figures, Job, unpack_asked, unpack_transcript
 from server.jobs.repeats import Repeats
@@ -27,8 +27,6 @@ from server.jobs.turn import Answer, Turn
 from server.jobs.worker import FORGET_SECONDS, Parts, Transcribes, Worker
 from server.settings import PREFIX, Settings
 from server.types import SAMPLE_RATE, Audio, Principal, Transcript
-
-T = TypeVar("T")
 
 QUEUE_SECONDS = 7 * 86_400.0
 """A job that has not begun by then expires."""
@@ -62,9 +60,16 @@ class Jobs:
         folder = settings.jobs_dir.expanduser()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # transcripts are nobody else's
-            self._files = AudioFiles(folder / "audio")
         except OSError as error:
             raise DatabaseError(f"{PREFIX}JOBS_DIR: {type(error).__name__}") from None
+        audio_url = settings.jobs_audio_url.get_secret_value()
+        try:
+            self._audio = open_store(folder / "audio", audio_url, settings.spool_dir)
+        except OSError as error:
+            name, why = (
+                ("JOBS_AUDIO_URL", error) if audio_url else ("JOBS_DIR", type(error).__name__)
+            )
+            raise DatabaseError(f"{PREFIX}{name}: {why}") from None
         url = settings.database_url.get_secret_value()
         try:
             self._database = Database(folder, url)
@@ -82,7 +87,7 @@ class Jobs:
         self._clock = clock
         self._results_s = settings.job_results_hours * 3_600
         self._worker = Worker(
-            Parts(self._database, self._files, transcribers, access.allowances, access.usage),
+            Parts(self._database, self._audio, transcribers, access.allowances, access.usage),
             lease=settings.job_lease,
             max_running=settings.max_running_jobs,
             results_s=self._results_s,
@@ -108,6 +113,7 @@ class Jobs:
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping])
+        self._audio.close()
         await self._database.close()
 
     async def check_room(self, owner: str, audio: Audio | None = None) -> None:
@@ -137,14 +143,14 @@ class Jobs:
 
         Raises:
             Overloaded: the disk is full.
-            JobsUnavailable: the database failed.
+            JobsUnavailable: the database or the audio's store failed.
         """
         now, job_id = self._clock(), f"job_{uuid.uuid4().hex}"
         new = table.NewJob(
             job_id, caller.name, model, audio.duration, asked, turn.spent, now, now + QUEUE_SECONDS
         )
         try:
-            await _finished(asyncio.to_thread(self._files.write, job_id, audio))
+            await self._audio.write(job_id, audio)
         except OSError as error:
             raise Overloaded(texts.NO_DISK, retry_after=30) from error
         # If the database fails now, the row may be there all the same: so the file stays, and
@@ -210,7 +216,7 @@ class Jobs:
         self._worker.cancel(job.seq)
         if spent is not None:
             await self._access.allowances.give_back(spent)
-        await asyncio.to_thread(self._files.delete, job.id)
+        await self._audio.delete(job.id)
 
     async def figures(self) -> Figures:
         """How things stand; a database that does not answer soon says nothing."""
@@ -234,7 +240,7 @@ class Jobs:
         for spent in charged:
             await self._access.allowances.give_back(spent)
         await self.repeats.sweep()
-        names = await asyncio.to_thread(self._files.older_than, ORPHAN_SECONDS)
+        names = await self._audio.older_than(ORPHAN_SECONDS)
         parts = [name for name in names if name.endswith(PART)]
         ids = [name for name in names if not name.endswith(PART)]
         gone = set(parts)
@@ -242,15 +248,6 @@ class Jobs:
             some = ids[at : at + 500]
             gone |= await self._database.run(partial(table.without_audio, ids=some))
         for name in gone:
-            await asyncio.to_thread(self._files.delete, name)
+            await self._audio.delete(name)
         if gone:
             structlog.get_logger().info("jobs_audio_freed", files=len(gone))
-
-
-async def _finished(work: Awaitable[T]) -> T:
-    """What a thread does, to its end also when cancelled: its audio must not be closed under it."""
-    running = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(running)
-    finally:
-        await asyncio.wait([running])

@@ -23,7 +23,7 @@ from server.access.usage import Usage
 from server.admission import Throughput
 from server.errors import EngineError, InternalError, JobsUnavailable, ServerError
 from server.jobs import queue, table
-from server.jobs.audio_files import AudioFiles
+from server.jobs.audio_store import AudioStore
 from server.jobs.database import Database
 from server.jobs.keeping import WindowWriter, kept_of
 from server.jobs.record import Claimed, Fault, State, pack_transcript
@@ -83,7 +83,7 @@ class Parts:
     """What a worker works with."""
 
     database: Database
-    files: AudioFiles
+    audio: AudioStore
     transcribers: Mapping[str, Transcribes]
     allowances: Allowances
     usage: Usage
@@ -211,7 +211,7 @@ class Worker:
             raise EngineError(texts.JOB_GIVEN_UP)
         rows = await parts.database.run(partial(queue.windows_of, seq=claimed.seq))
         writer = WindowWriter(parts.database, running.lease, len(rows), running.lose)
-        audio = await asyncio.to_thread(parts.files.read, claimed.id, claimed.asked.warnings)
+        audio = await parts.audio.read(claimed.id, claimed.asked.warnings)
 
         def progress(audio_s: float) -> None:
             writer.progress(audio_s)
@@ -252,7 +252,11 @@ class Worker:
         if not isinstance(error, ServerError) or isinstance(error, InternalError):
             structlog.get_logger().error("fault", code=ours.code, exc_info=error)
         if isinstance(error, JobsUnavailable):
-            return  # nothing can be written: the lease ends by itself
+            log = structlog.get_logger()
+            log.warning("job_put_off", job=claimed.id, reason=error.reason or "database")
+            # If it is the database, nothing can be written: the lease ends by itself.
+            await self._let_go(lease, self._clock() + RETRY_SECONDS, counts=False)
+            return
         fault = ours.status >= 500
         if fault and claimed.attempts < MAX_ATTEMPTS:
             later = self._clock() + RETRY_SECONDS * claimed.attempts
@@ -277,7 +281,7 @@ class Worker:
         )
         if done:
             self.ended[state] += 1
-            await asyncio.to_thread(self._parts.files.delete, claimed.id)
+            await self._parts.audio.delete(claimed.id)
         return done
 
     async def _let_go(self, lease: queue.Lease, until: float, *, counts: bool) -> None:

@@ -8,8 +8,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 LOCKED = (
-    *("tools", "server", "cpu", "postgres", "traces", "gpu", "gpu-source"),
-    *("dev", "ray", "fuzz", "clients", "container", "observe", "accuracy", "oracle"),
+    *("tools", "server", "cpu", "postgres", "s3", "traces", "gpu", "gpu-source"),
+    *(
+        "dev",
+        "ray",
+        "object-store",
+        "fuzz",
+        "clients",
+        "container",
+        "observe",
+        "accuracy",
+        "oracle",
+    ),
 )
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)( ; [^\\]+)? \\$", re.MULTILINE)
 
@@ -52,6 +62,8 @@ def test_no_address_is_written_down(path: Path) -> None:
         ("server", "cpu"),
         ("cpu", "dev"),
         ("cpu", "postgres"),
+        ("cpu", "s3"),
+        ("s3", "object-store"),
         ("traces", "dev"),
         ("dev", "clients"),
         ("dev", "container"),

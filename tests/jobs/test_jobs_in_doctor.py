@@ -33,3 +33,18 @@ def test_a_standby_takes_no_jobs(postgres: PostgresServer, tmp_path: Path) -> No
     _, database = jobs(Settings(jobs_dir=tmp_path, database_url=url))
 
     assert ("failed", "takes no writes") == (database.state, database.found)
+
+
+def test_a_store_of_audio_is_tried(tmp_path: Path) -> None:
+    """By an object of no job, which is freed; what fails is told without the URL's secrets."""
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    _, good = jobs(Settings(jobs_dir=tmp_path, jobs_audio_url=SecretStr(f"file://{objects}")))
+    (tmp_path / "file").touch()
+    url = SecretStr(f"file://{tmp_path}/file/secret")
+    _, bad = jobs(Settings(jobs_dir=tmp_path, jobs_audio_url=url))
+
+    assert ("ok", "jobs audio") == (good.state, good.check)
+    assert [] == list(objects.iterdir())
+    assert "failed" == bad.state
+    assert "secret" not in repr(bad)
