@@ -254,22 +254,17 @@ object-store *ARGS: (_environment "cpu")
 
 # Prove the Ray engine on a real cluster of several nodes on this machine; ARGS go to pytest.
 [no-exit-message]
-ray *ARGS: (_environment "cpu")
-    #!/bin/sh
-    set -eu
-    cd "{{ root }}"
-    pins() { cat requirements/dev.txt requirements/ray.txt; }
-    if ! pins | cmp -s - "{{ ray_venv }}/stamp"; then
-        echo "just: installing requirements/ray.txt into .venv-ray (some 10 s)" >&2
-        "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ ray_venv }}"
-        "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: \
-            --python "{{ ray_venv }}/bin/python" requirements/dev.txt requirements/ray.txt
-        pins >"{{ ray_venv }}/stamp"
-    fi
-    "{{ python }}" -m ops weights get base
-    RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests/contract:{{ root }}/tests/ray:{{ root }}/tests/e2e" \
+ray *ARGS: _ray
+    @RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests/contract:{{ root }}/tests/ray:{{ root }}/tests/e2e" \
         SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ ray_venv }}/bin/python" -m pytest -W default -p no:randomly --timeout 300 tests/ray "$@"
+
+# Kill servers, PostgreSQL, engines and nodes of Ray under load (10 minutes); ARGS as in `./just chaos --help`.
+[no-exit-message]
+chaos *ARGS: _ray
+    @RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests:{{ root }}/tests/e2e" \
+        SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ ray_venv }}/bin/python" -W ignore tests/chaos/run.py "$@"
 
 # Compile requirements/*.in anew into hashed *.txt; FLAGS such as --upgrade go to uv.
 lock *FLAGS:
@@ -305,6 +300,21 @@ _environment set:
     "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: --python "{{ python }}" \
         "requirements/{{ set }}.txt"
     cp "requirements/{{ set }}.txt" "{{ venv }}/{{ set }}.stamp"
+
+[private]
+_ray: (_environment "cpu")
+    #!/bin/sh
+    set -eu
+    cd "{{ root }}"
+    pins() { cat requirements/dev.txt requirements/ray.txt; }
+    if ! pins | cmp -s - "{{ ray_venv }}/stamp"; then
+        echo "just: installing requirements/ray.txt into .venv-ray (some 10 s)" >&2
+        "{{ uv }}" venv --quiet --clear --python .tools/bin/python "{{ ray_venv }}"
+        "{{ uv }}" pip sync --quiet --require-hashes --only-binary :all: \
+            --python "{{ ray_venv }}/bin/python" requirements/dev.txt requirements/ray.txt
+        pins >"{{ ray_venv }}/stamp"
+    fi
+    "{{ python }}" -m ops weights get base
 
 # Node comes as a wheel of clients.txt, its packages from npm, pinned by hash.
 [private]

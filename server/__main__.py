@@ -29,7 +29,7 @@ from server.audio.loader import Loader, SandboxUnavailable
 from server.audio.spool_space import SpoolSpace
 from server.decoding.languages import LANGUAGES
 from server.engines.choice import NO_MATCH, Choice, choose, here
-from server.errors import EngineError
+from server.errors import EngineError, JobsUnavailable
 from server.http.connections import Connections
 from server.http.listener import Listener, connection_limits, heed_hangups, listen
 from server.http.metrics import with_own_port
@@ -68,9 +68,14 @@ class ConfigError(Exception):
         self.problems = problems
 
 
+class NotNow(ConfigError):
+    """It may start as it is set up, once what it needs answers: a supervisor should try again."""
+
+
 def main(environ: Mapping[str, str]) -> int:
-    """Run until stopped; the exit code: 0 stopped, 78 set up wrongly, 1 failed."""
-    try:
+    """Run until stopped; the exit code: 0 stopped, 78 set up wrongly, 1 failed or not now."""
+
+    def run() -> int:
         settings, callers = configure(environ)
         keep_secrets(SECRET_NAMES)
         logs.configure(settings.log_level)
@@ -78,10 +83,18 @@ def main(environ: Mapping[str, str]) -> int:
         load = partial(load_model, settings, chosen)
         reload = partial(Callers.read, environ)
         return asyncio.run(serve(settings, callers, load, reload, chosen))
+
+    return exit_code(run)
+
+
+def exit_code(run: Callable[[], int]) -> int:
+    """What `run` returns, or why it cannot be run as it is set up, told to whoever starts it."""
+    try:
+        return run()
     except ConfigError as error:
         for problem in error.problems:
             print(f"sussurro: {problem}", file=sys.stderr)  # noqa: T201 - for a person at a shell
-        return EXIT_CONFIG
+        return EXIT_FAILED if isinstance(error, NotNow) else EXIT_CONFIG
 
 
 def configure(environ: Mapping[str, str]) -> tuple[Settings, Callers]:
@@ -175,6 +188,7 @@ async def serve(
     Raises:
         ConfigError: the sandbox, the file of usage, the Redis or the place for jobs that is asked
             for cannot be had.
+        NotNow: the database of jobs does not answer.
     """
     log = structlog.get_logger()
     end_traces = start_traces(settings)
@@ -183,6 +197,8 @@ async def serve(
     except RecordsError as error:
         raise ConfigError(error.problems) from None
     heed_hangups(lambda: access.gate.reload(reload))
+    transcribers: dict[str, AnyTranscriber] = {}
+    jobs = _open_jobs(settings, access, transcribers)  # what may fail, before processes are started
     space = SpoolSpace(settings.max_spool_bytes)
     loader = Loader(
         spool_dir=settings.spool_dir,
@@ -198,12 +214,10 @@ async def serve(
     except SandboxUnavailable as error:
         raise ConfigError([f"SUSSURRO_SANDBOX is `required`: {error}"]) from None
     await access.start()
-    transcribers: dict[str, AnyTranscriber] = {}
     models = Models(settings.models, transcribers)
     admission = Admission(Bounds.of(settings))
     readiness = Readiness(models, loader, admission, chosen)
     on_gpu = any(choice.engine == "tensorrt_llm" for choice in (chosen or {}).values())
-    jobs = _open_jobs(settings, access, transcribers)
     limits = connection_limits(settings)
     connections = Connections(limits.max_connections)
     shown = (settings.models, transcribers, admission, loader, access.windows, chosen or {})
@@ -223,7 +237,7 @@ async def serve(
     )
     try:
         if jobs is not None:
-            await jobs.start()
+            await _take_up(jobs)
             readiness.on_drain(jobs.drain)
         loading = load_all(settings.models, load, transcribers)
         config = make_config(
@@ -248,13 +262,22 @@ def _open_jobs(
     if settings.jobs_dir is None:
         return None
     # SQLAlchemy takes 12 MB and a tenth of a second or more: for those who have jobs alone
-    from server.jobs.database import DatabaseError  # noqa: PLC0415
+    from server.jobs.database import DatabaseAway, DatabaseError  # noqa: PLC0415
     from server.jobs.jobs import Jobs  # noqa: PLC0415
 
     try:
         return Jobs(settings, access, transcribers)
+    except DatabaseAway as error:
+        raise NotNow([str(error)]) from None
     except DatabaseError as error:
         raise ConfigError([str(error)]) from None
+
+
+async def _take_up(jobs: "Jobs") -> None:
+    try:
+        await jobs.start()
+    except JobsUnavailable as error:
+        raise NotNow([f"{PREFIX}DATABASE_URL: does not answer any more"]) from error
 
 
 async def _listen(

@@ -31,6 +31,10 @@ class DatabaseError(Exception):
     """The database cannot be had; the message is for the person who starts the server."""
 
 
+class DatabaseAway(DatabaseError):
+    """It is elsewhere and does not answer, which may be otherwise in a moment."""
+
+
 class Database:
     """Runs transactions in threads. SQLite has one writer, so one thread."""
 
@@ -38,7 +42,8 @@ class Database:
         """Connect, and bring the tables to this version; blocks.
 
         Raises:
-            DatabaseError: it cannot be reached, or is of a later version.
+            DatabaseError: it cannot be opened, or is of a later version.
+            DatabaseAway: it does not answer.
         """
         self._engine = _postgres(url) if url else _sqlite(folder / "jobs.sqlite3")
         threads = POSTGRES_THREADS if url else 1
@@ -53,7 +58,8 @@ class Database:
             raise DatabaseError("a later version of the server has written it") from None
         except SQLAlchemyError as error:
             self._engine.dispose()
-            raise DatabaseError(f"cannot be opened ({_kind(error)})") from None
+            kind = DatabaseAway if url else DatabaseError
+            raise kind(f"cannot be opened ({_kind(error)})") from None
 
     async def run(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         """Do something in one transaction; it is not cut short when the caller is cancelled.

@@ -75,7 +75,7 @@ class Jobs:
             self._database = Database(folder, url)
         except DatabaseError as error:
             name = "DATABASE_URL" if url else "JOBS_DIR"
-            raise DatabaseError(f"{PREFIX}{name}: {error}") from None
+            raise type(error)(f"{PREFIX}{name}: {error}") from None
         self.repeats = Repeats(
             self._database,
             lease=settings.job_lease,
@@ -97,7 +97,11 @@ class Jobs:
         self._draining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Take up what earlier processes left, and begin to work."""
+        """Take up what earlier processes left, and begin to work.
+
+        Raises:
+            JobsUnavailable: the database failed.
+        """
         for spent in await self._database.run(table.spent_by_open):
             await self._access.allowances.take_up(spent)
         self._worker.start()

@@ -233,7 +233,8 @@ class Worker:
             await asyncio.wait([writing])
         packed = await asyncio.to_thread(pack_transcript, transcript)
         await parts.usage.add_once(claimed.owner, claimed.audio_s, claimed.id)
-        await self._end(claimed, running.lease, "succeeded", {"transcript": packed})
+        if not await self._end(claimed, running.lease, "succeeded", {"transcript": packed}):
+            return  # it was lost meanwhile, and whoever has it tells its end
         stats = transcript.stats
         _log(
             claimed,
@@ -268,7 +269,8 @@ class Worker:
             done = await self._end(claimed, lease, "failed", {"error": json.dumps(asdict(told))})
             if done and fault and spent is not None:
                 await self._parts.allowances.give_back(spent)
-            _log(claimed, "failed", error=ours.code)
+            if done:
+                _log(claimed, "failed", error=ours.code)
 
     async def _end(
         self, claimed: Claimed, lease: queue.Lease, state: State, outcome: dict[str, Any]

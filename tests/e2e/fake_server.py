@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from server.__main__ import configure, leave, serve
+from server.__main__ import configure, exit_code, leave, serve
 from server.access.callers import Callers
 from server.engines.fake import FakeEngine, byte_tokenizer
 from server.observe import logs
@@ -71,9 +71,14 @@ def load(_name: str) -> Transcriber:
     return Transcriber(Scheduler(engine), TOKENIZER)
 
 
-if __name__ == "__main__":
+def run() -> int:
+    """As the server's own."""
     settings, callers = configure(os.environ)
     keep_secrets(SECRET_NAMES)
     logs.configure(settings.log_level)
     reload = partial(Callers.read, os.environ)
-    leave(asyncio.run(serve(settings, callers, load, reload)))
+    return asyncio.run(serve(settings, callers, load, reload))
+
+
+if __name__ == "__main__":
+    leave(exit_code(run))

@@ -137,6 +137,20 @@ def test_a_cancelled_job_ends_at_once(start: Start, kept: dict[str, str]) -> Non
     assert 1 == used
 
 
+def test_a_database_that_is_away_is_no_wrong_setting(
+    start: Start, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """A supervisor starts the server again (1), and need not be told to give up (78)."""
+    common = {"SUSSURRO_JOBS_DIR": str(tmp_path / "jobs")}
+    url = postgres.url("nowhere")
+    away = start(SUSSURRO_DATABASE_URL=url.replace(str(postgres.port), "1"), **common)
+    wrong = start(SUSSURRO_DATABASE_URL="mysql://x", **common)
+
+    assert (1, 78) == (away.exit_code(), wrong.exit_code())
+    assert "SUSSURRO_DATABASE_URL: cannot be opened (OperationalError)\n" in away.stderr
+    assert "Traceback" not in away.stderr + wrong.stderr
+
+
 def test_servers_share_one_queue(start: Start, tmp_path: Path, postgres: PostgresServer) -> None:
     """One of two is killed among jobs: each job ends, once, with its own text."""
     with psycopg.connect(postgres.url(), autocommit=True) as connection:

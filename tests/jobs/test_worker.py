@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from new_jobs import ASKED, SPENT
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from server.access.access import Access
 from server.access.callers import Callers
@@ -196,6 +197,34 @@ def test_a_job_that_was_lost_is_left_alone(tmp_path: Path) -> None:
 
     play(tmp_path, script, story, job_lease=1)
     assert 1 == script.calls
+
+
+@pytest.mark.parametrize("error", [None, BadAudio(TEXT)])
+def test_a_job_that_was_lost_is_not_told_twice(tmp_path: Path, error: Exception | None) -> None:
+    """A server that was frozen for longer than a lease wakes up with a job that another has."""
+    go = asyncio.Event()
+
+    async def freeze() -> None:
+        await go.wait()
+        if error is not None:
+            raise error
+
+    script = Script(freeze)
+
+    async def story(jobs: Jobs) -> None:
+        job = await submitted(jobs)
+        while not script.calls:
+            await asyncio.sleep(0.01)
+        theirs = update(JOBS).values(claim="another", lease_until=time.time() + 99)
+        await jobs._database.run(lambda c: c.execute(theirs))
+        go.set()
+        while jobs._worker.running:
+            await asyncio.sleep(0.01)
+        assert "running" == (await jobs.find("n8n", job.id)).state
+
+    with capture_logs() as lines:
+        play(tmp_path, script, story, job_lease=60)
+    assert [] == [line for line in lines if line["event"] == "job"]
 
 
 def test_no_more_than_a_number_run_at_once(tmp_path: Path) -> None:

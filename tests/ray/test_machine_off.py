@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import ray
@@ -54,6 +55,8 @@ def test_windows_of_a_frozen_machine_are_run_elsewhere(prompt: tuple[int, ...]) 
         while engine.stats().running < 8:
             time.sleep(0.01)
         frozen = everything(nodes[0])
+        names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in frozen]
+        assert any(name.startswith(b"ray::_Placed") for name in names), names
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
         started = time.monotonic()
