@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "keys": "ops.keys:keys",
     "tokens": "ops.tokens:tokens",
+    "webhooks": "ops.webhooks:webhooks",
     "weights": "ops.weights.command:weights",
     "engines": "ops.engines.command:engines",
     "backup": "ops.backup.command:backup",

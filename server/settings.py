@@ -32,6 +32,7 @@ SECRETS = (
     "redis_url",
     "database_url",
     "jobs_audio_url",
+    "webhook_secret",
 )
 """Settings with a `_FILE` twin that names a file holding the value."""
 
@@ -447,6 +448,23 @@ class Settings:
         gt=0,
         le=168,
         description="Time that the answer to a request with `Idempotency-Key` is kept, in hours.",
+    )
+    webhook_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Secret that webhooks are signed with, `whsec_…`; `ops webhooks keygen` prints "
+        "one. A second one, separated by a space, while receivers change over. Without it there "
+        "are no webhooks.",
+    )
+    webhook_urls: Names = Field(
+        (),
+        description="Where the ends of all jobs of a caller are told, as `name=https://…`, "
+        "comma-separated; the field `webhook_url` goes before it.",
+    )
+    webhook_allow: Names = Field(
+        (),
+        description="Host names and networks inside, such as `n8n, 10.0.1.0/24`, where webhooks "
+        "may go, also by `http://`. Elsewhere only `https://` and the internet's addresses will "
+        "do.",
     )
     max_loads: int = Field(2, ge=1, le=64, description="Media files decoded at once; others wait.")
     drain_grace: float = Field(

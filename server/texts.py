@@ -204,6 +204,40 @@ STREAM_OR_BACKGROUND = Text(
     "Uma tarefa em segundo plano não pode ser transmitida. Omita `stream`, ou `background` e "
     "`Prefer`.",
 )
+WEBHOOK_NEEDS_JOB = Text(
+    "`webhook_url` tells the end of a job, and this request asks for none. Send `background=true` "
+    "or `Prefer: respond-async`, or leave it out.",
+    "`webhook_url` avisa do fim de uma tarefa, e esta requisição não pede nenhuma. Envie "
+    "`background=true` ou `Prefer: respond-async`, ou omita-o.",
+)
+WEBHOOKS_OFF = Text(
+    "This server sends no webhooks. Leave `webhook_url` out, or ask whoever runs the server to set "
+    "SUSSURRO_WEBHOOK_SECRET.",
+    "Este servidor não envia webhooks. Omita `webhook_url`, ou peça a quem cuida do servidor que "
+    "defina SUSSURRO_WEBHOOK_SECRET.",
+)
+WEBHOOK_MALFORMED = Text(
+    "`webhook_url` is no URL that can be called. Send one such as `https://example.com/hook`, in "
+    "ASCII and without blanks.",
+    "`webhook_url` não é uma URL que se possa chamar. Envie uma como `https://example.com/hook`, "
+    "em ASCII e sem espaços.",
+)
+WEBHOOK_USERINFO = Text(
+    "`webhook_url` holds a user name. Leave it out of the URL: signatures say who calls.",
+    "`webhook_url` contém um nome de usuário. Omita-o da URL: assinaturas dizem quem chama.",
+)
+WEBHOOK_PLAIN_HTTP = Text(
+    "`webhook_url` has to begin with `https://`. Use that, or ask whoever runs the server to add "
+    "the host to SUSSURRO_WEBHOOK_ALLOW.",
+    "`webhook_url` tem de começar com `https://`. Use isso, ou peça a quem cuida do servidor que "
+    "acrescente o host a SUSSURRO_WEBHOOK_ALLOW.",
+)
+WEBHOOK_INSIDE = Text(
+    "`webhook_url` is an address inside a network, where webhooks do not go. Use a public one, or "
+    "ask whoever runs the server to add it to SUSSURRO_WEBHOOK_ALLOW.",
+    "`webhook_url` é um endereço dentro de uma rede, aonde webhooks não vão. Use um público, ou "
+    "peça a quem cuida do servidor que o acrescente a SUSSURRO_WEBHOOK_ALLOW.",
+)
 TRANSLATION_LANGUAGE = Text(
     "`language` is not for translations: they find the language, and answer in English. Leave it "
     "out, or use /v1/audio/transcriptions.",

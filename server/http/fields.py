@@ -155,6 +155,12 @@ class Fields(BaseModel):
         description="Not OpenAI's here. 202 and a job instead of the text, which is fetched later; "
         "so does the header `Prefer: respond-async`. Not with `stream`.",
     )
+    webhook_url: str | None = Field(
+        None,
+        max_length=2_048,
+        description="Not OpenAI's. Where the end of the job is told, by a signed POST. Only with "
+        "`background` or `Prefer: respond-async`.",
+    )
     x_dropped: Flag = Field(
         False, description="Not OpenAI's. `verbose_json` tells what was left out, and why."
     )

@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import falcon.asgi
@@ -20,7 +20,7 @@ from server.http.bodies import Bodies
 from server.http.exchange import Exchange, caller_of, exchange_of
 from server.http.options import check_words
 from server.jobs.record import Job
-from server.texts import Language
+from server.jobs.shown import body_of
 from server.types import TranscriptionOptions
 
 if TYPE_CHECKING:
@@ -57,31 +57,6 @@ def kept_by(jobs: "Jobs | None") -> "Jobs":
     if jobs is None:
         raise JobsOff(texts.JOBS_OFF, param="background")
     return jobs
-
-
-def body_of(
-    job: Job, outlook: Mapping[str, tuple[int, float]], language: Language
-) -> dict[str, Any]:
-    """A job as its owner sees it; names are those of OpenAI's fine-tuning jobs."""
-    ahead, finish = outlook.get(job.id, (None, None))
-    fault = job.error
-    return {
-        "id": job.id,
-        "object": "transcription.job",
-        "status": job.state,
-        "task": job.task,
-        "model": job.model,
-        "audio_seconds": round(job.audio_s, 3),
-        "done_seconds": round(min(job.done_s, job.audio_s), 3),
-        "created_at": int(job.created),
-        "started_at": _whole(job.started),
-        "finished_at": _whole(job.finished),
-        "expires_at": int(job.expires) if job.state == "succeeded" else None,
-        "jobs_ahead": ahead,
-        "estimated_finish": _whole(finish),
-        "error": fault
-        and {"code": fault.code, "message": fault.pt if language == "pt" else fault.en},
-    }
 
 
 class JobList:
@@ -191,7 +166,3 @@ def _limit(query: Mapping[str, Sequence[str]]) -> int:
         allowed = texts.NUMBER_BETWEEN.filled(least=1, most=MAX_PAGE)
         raise InvalidOption(texts.WRONG_VALUE.filled(name="limit", allowed=allowed), param="limit")
     return limit
-
-
-def _whole(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds)

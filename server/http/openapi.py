@@ -394,7 +394,7 @@ def _not_both(name: str, other: str) -> Schema:
     return {"not": {"required": [name, other], "properties": {name: TRUE, other: TRUE}}}
 
 
-def _needs(name: str, asked: Schema, other: str, values: list[str], default: str) -> Schema:
+def _needs(name: str, asked: Schema, other: str, values: list[Any], default: str | bool) -> Schema:
     """If a field is there, and says this, then another one has one of these values."""
     allowed = [*values, ""] if default in values else values
     needed: Schema = {"properties": {other: {"enum": allowed}}}
@@ -413,6 +413,8 @@ TOGETHER: list[Schema] = [
     _needs("timestamp_granularities", SAID, "response_format", VERBOSE, "json"),
     _needs("x_dropped", TRUE, "response_format", VERBOSE, "json"),
     _needs("x_formats", SAID, "response_format", ["json", "verbose_json"], "json"),
+    # Or `Prefer: respond-async`, of which a body's schema knows nothing.
+    _needs("webhook_url", SAID, "background", TRUE["enum"], default=False),
     _needs("chunking_strategy", {"type": "object"}, "mode", ["fast"], "fast"),
 ]
 """What `options` checks of fields that stand together."""

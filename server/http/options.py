@@ -50,6 +50,7 @@ class Wanted:
     also: frozenset[ResponseFormat] = frozenset()
     languages: tuple[tuple[str, str], ...] = ()
     background: bool = False
+    webhook_url: str | None = None
 
 
 def parse(
@@ -62,6 +63,8 @@ def parse(
     """
     wanted = _validated(fields)
     _check_together(wanted, task, wanted.mode or defaults.mode)
+    if wanted.webhook_url and not wanted.background:
+        raise InvalidOption(texts.WEBHOOK_NEEDS_JOB, param="webhook_url")
     granularities = wanted.timestamp_granularities or frozenset[Granularity]({"segment"})
     ours = {name: value for name in OURS if (value := getattr(wanted, name)) is not None}
     if wanted.keywords:
@@ -91,6 +94,7 @@ def parse(
         logprobs=bool(wanted.include),
         also=also,
         background=wanted.background,
+        webhook_url=wanted.webhook_url,
         languages=(
             *((("language", wanted.language),) if wanted.language else ()),
             *(("languages", code) for code in wanted.languages or ()),

@@ -27,12 +27,13 @@ from server.http.exchange import Exchange, caller_of, exchange_of
 from server.http.fields import KNOWN
 from server.http.forms import Form, check_media_type, read_form
 from server.http.idempotency import REPLAYED, fingerprint, key_of, repeats_of
-from server.http.jobs import body_of, kept_by, prefers_async
+from server.http.jobs import kept_by, prefers_async
 from server.http.models import Models
 from server.http.options import Wanted
 from server.http.parts import Admission, AudioLoader, Place, Transcriber
 from server.http.spool import Spool, Spools
 from server.jobs.record import Asked, Job
+from server.jobs.shown import body_of
 from server.jobs.turn import Answer, Turn
 from server.observe.logs import RequestRecord
 from server.observe.traces import span
@@ -40,6 +41,7 @@ from server.types import Audio, Principal, Task, Transcript, TranscriptionOption
 
 if TYPE_CHECKING:
     from server.jobs.jobs import Jobs  # slow to import, and not every server has jobs
+    from server.jobs.outbox import Destination
 
 WARNING_HEADER = b"x-sussurro-warning"
 """Codes of what went wrong without stopping us, in every format (`audio_truncated`)."""
@@ -106,10 +108,13 @@ class Transcriptions:
         service, exchange, caller = self._service, exchange_of(req), caller_of(req)
         async with account(exchange, caller, service.allowances, service.usage, turn) as charged:
             if ask.wanted.background:
+                to = kept_by(service.jobs).webhooks.destination(
+                    caller.name, ask.wanted.webhook_url, exchange.language
+                )
                 audio = await self._load_for_job(ask.spool, exchange, caller)
                 await charged.reserve(audio.duration)
                 await self._charged(turn)
-                await self._hand_over(req, resp, audio, asked_of(ask, audio), turn)
+                await self._hand_over(req, resp, audio, asked_of(ask, audio), turn, to)
                 return
             audio, begun = await self._transcribe(exchange, resp, ask, charged, turn)
         if turn.held is not None:
@@ -188,19 +193,20 @@ class Transcriptions:
         await jobs.check_room(caller.name, audio)
         return audio
 
-    async def _hand_over(
+    async def _hand_over(  # noqa: PLR0913, PLR0917 - what a job is made of
         self,
         req: falcon.asgi.Request,
         resp: falcon.asgi.Response,
         audio: Audio,
         asked: Asked,
         turn: Turn,
+        to: "Destination | None",
     ) -> None:
         """Make it a job, which is safe on disk before anybody is told."""
         exchange, caller = exchange_of(req), caller_of(req)
         jobs, model = kept_by(self._service.jobs), exchange.record.model
         assert model is not None, "This is a bug: a job without a model."
-        job = await jobs.submit(caller, model, audio, asked, turn)
+        job = await jobs.submit(caller, model, audio, asked, turn, to)
         await self._show(req, resp, job)
 
     async def _show(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, job: Job) -> None:

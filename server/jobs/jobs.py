@@ -17,13 +17,15 @@ from sqlalchemy import Connection
 from server import texts
 from server.access.access import Access
 from server.errors import JobNotFound, JobsUnavailable, Overloaded, RateLimited
-from server.jobs import table
+from server.jobs import outbox, table
 from server.jobs.audio_files import PART
 from server.jobs.audio_store import open_store
 from server.jobs.database import Database, DatabaseError
+from server.jobs.outbox import Destination
 from server.jobs.record import Asked, Figures, Job, unpack_asked, unpack_transcript
 from server.jobs.repeats import Repeats
 from server.jobs.turn import Answer, Turn
+from server.jobs.webhooks import Webhooks
 from server.jobs.worker import FORGET_SECONDS, Parts, Transcribes, Worker
 from server.settings import PREFIX, Settings
 from server.types import SAMPLE_RATE, Audio, Principal, Transcript
@@ -82,12 +84,23 @@ class Jobs:
             kept_s=settings.idempotency_hours * 3_600,
             clock=clock,
         )
+        try:
+            self.webhooks = Webhooks(settings, self._database, clock)
+        except ValueError as error:
+            raise DatabaseError(str(error)) from None
         self._settings = settings
         self._access = access
         self._clock = clock
         self._results_s = settings.job_results_hours * 3_600
         self._worker = Worker(
-            Parts(self._database, self._audio, transcribers, access.allowances, access.usage),
+            Parts(
+                self._database,
+                self._audio,
+                transcribers,
+                access.allowances,
+                access.usage,
+                [self.webhooks.wake],
+            ),
             lease=settings.job_lease,
             max_running=settings.max_running_jobs,
             results_s=self._results_s,
@@ -105,6 +118,7 @@ class Jobs:
         for spent in await self._database.run(table.spent_by_open):
             await self._access.allowances.take_up(spent)
         self._worker.start()
+        self.webhooks.start()
         self._sweeping = asyncio.create_task(self._sweep())
 
     def drain(self) -> None:
@@ -114,6 +128,7 @@ class Jobs:
     async def close(self) -> None:
         """Stop."""
         await self._worker.stop()
+        await self.webhooks.stop()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping])
@@ -138,12 +153,18 @@ class Jobs:
         if taken > self._settings.max_jobs_bytes:
             raise Overloaded(texts.NO_DISK, retry_after=wait, reason="jobs_full")
 
-    async def submit(
-        self, caller: Principal, model: str, audio: Audio, asked: Asked, turn: Turn
+    async def submit(  # noqa: PLR0913, PLR0917 - what a job is made of
+        self,
+        caller: Principal,
+        model: str,
+        audio: Audio,
+        asked: Asked,
+        turn: Turn,
+        to: Destination | None = None,
     ) -> Job:
         """Take a job: its audio and its row are on disk when this returns.
 
-        So is that the job is what came of `turn`, if that has a key.
+        So is that the job is what came of `turn`, if that has a key, and where its end is told.
 
         Raises:
             Overloaded: the disk is full.
@@ -159,16 +180,21 @@ class Jobs:
             raise Overloaded(texts.NO_DISK, retry_after=30) from error
         # If the database fails now, the row may be there all the same: so the file stays, and
         # the sweep frees it if no row names it.
-        job = await self._database.run(partial(self._add, new=new, turn=turn), durable=True)
+        job = await self._database.run(partial(self._add, new=new, turn=turn, to=to), durable=True)
         if turn.held is not None:
             turn.answer = Answer(None, "", "", job.id)
         self._worker.wake()
         return job
 
-    def _add(self, connection: Connection, new: table.NewJob, turn: Turn) -> Job:
+    def _add(
+        self, connection: Connection, new: table.NewJob, turn: Turn, to: Destination | None
+    ) -> Job:
         if turn.held is not None:
             self.repeats.keep_job(connection, turn, new.id)
-        return table.add(connection, new)
+        job = table.add(connection, new)
+        if to is not None:
+            outbox.add(connection, job, to)
+        return job
 
     async def find(self, owner: str, job_id: str) -> Job:
         """A caller's job.
@@ -214,9 +240,10 @@ class Jobs:
         """End it, or free its result; what had not begun is given back."""
         now = self._clock()
         expires = now + self._results_s + FORGET_SECONDS
-        work = partial(table.cancel, job=job, now=now, expires=expires)
+        work = partial(outbox.cancel, job=job, now=now, expires=expires)
         ended, spent = await self._database.run(work, durable=True)
         self._worker.ended["cancelled"] += ended
+        self.webhooks.wake()
         self._worker.cancel(job.seq)
         if spent is not None:
             await self._access.allowances.give_back(spent)
@@ -224,11 +251,14 @@ class Jobs:
 
     async def figures(self) -> Figures:
         """How things stand; a database that does not answer soon says nothing."""
-        queue = None
+        queue = waiting = None
+        now = self._clock()
         with contextlib.suppress(JobsUnavailable, TimeoutError):
             async with asyncio.timeout(FIGURES_SECONDS):
-                queue = await self._database.run(partial(table.queue_figures, now=self._clock()))
-        return Figures(queue, self._worker.running, dict(self._worker.ended))
+                queue = await self._database.run(partial(table.queue_figures, now=now))
+                waiting = await self._database.run(partial(outbox.figures, now=now))
+        ended, told = dict(self._worker.ended), dict(self.webhooks.told)
+        return Figures(queue, self._worker.running, ended, waiting, told)
 
     async def _sweep(self) -> None:
         while True:
@@ -238,7 +268,7 @@ class Jobs:
 
     async def sweep(self) -> None:
         """Free what is over: results, rows, audio that nobody needs."""
-        work = partial(table.expire, now=self._clock(), forget_after=FORGET_SECONDS)
+        work = partial(outbox.expire, now=self._clock(), forget_after=FORGET_SECONDS)
         never_ran, charged = await self._database.run(work)
         self._worker.ended["expired"] += never_ran
         for spent in charged:

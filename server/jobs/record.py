@@ -30,12 +30,29 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Outbox:
+    """The webhooks that are not delivered, of all servers; `oldest_s` of those still tried."""
+
+    pending: int
+    dead: int
+    oldest_s: float
+
+
+Told: TypeAlias = Literal["delivered", "failed", "dead"]
+"""What may come of a try to send a webhook; `dead`: there will be no other."""
+
+TOLD: tuple[Told, ...] = ("delivered", "failed", "dead")
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
-    """How jobs stand now; `queue` is None where the database did not say."""
+    """How jobs stand now; `queue` and `outbox` are None where the database did not say."""
 
     queue: Queue | None
     running: int
     ended: Mapping[State, int]
+    outbox: Outbox | None = None
+    told: Mapping[Told, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,33 @@ ANSWERS = Table(
 )
 """Requests by their Idempotency-Key; those without `content` and `job` are under way, or died."""
 
+WEBHOOKS = Table(
+    "webhooks",
+    METADATA,
+    Column("seq", NUMBER, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("job", NUMBER, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("body", LargeBinary),
+    Column("created", Float, nullable=False),
+    Column("due", Float, nullable=False, default=0.0),
+    Column("claim", Text, nullable=False, default=""),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("outcome", Text, nullable=False, default=""),
+    Index("webhooks_in_turn", "state", "due"),
+    Index("webhooks_of_job", "job"),
+)
+"""What is to be told of jobs. `waiting` until the job ends, then `pending`, `delivered` or `dead`.
+
+`created` is when it was last begun: with the job, then with its end, or by `resend`. A pending one
+is sent when it is `due`; while a server sends it, that is when another one may.
+"""
+
 VERSION = Table("version", METADATA, Column("number", Integer, nullable=False))
 
 
@@ -101,7 +128,11 @@ def _answers(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[ANSWERS])
 
 
-STEPS: Sequence[Callable[[Connection], None]] = (_first, _answers)
+def _webhooks(connection: Connection) -> None:
+    METADATA.create_all(connection, tables=[WEBHOOKS])
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_first, _answers, _webhooks)
 """Step n leads from version n to n + 1. A step that was released is never changed."""
 
 

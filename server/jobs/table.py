@@ -107,6 +107,11 @@ def find(connection: Connection, job_id: str, owner: str) -> Job | None:
     return None if row is None else _job(row)
 
 
+def by_seq(connection: Connection, seq: int) -> Job:
+    """A job that is there, whoever's it is."""
+    return _job(connection.execute(select(*_SEEN).where(JOBS.c.seq == seq)).one())
+
+
 def page(connection: Connection, owner: str, after: str | None, limit: int) -> list[Job] | None:
     """A caller's jobs, newest first, after one of them; None if that is not there."""
     query = select(*_SEEN).where(JOBS.c.owner == owner).order_by(JOBS.c.seq.desc()).limit(limit)

@@ -22,7 +22,7 @@ from server.access.allowances import Allowances
 from server.access.usage import Usage
 from server.admission import Throughput
 from server.errors import EngineError, InternalError, JobsUnavailable, ServerError
-from server.jobs import queue, table
+from server.jobs import outbox, queue, table
 from server.jobs.audio_store import AudioStore
 from server.jobs.database import Database
 from server.jobs.keeping import WindowWriter, kept_of
@@ -87,7 +87,8 @@ class Parts:
     transcribers: Mapping[str, Transcribes]
     allowances: Allowances
     usage: Usage
-    on_end: list[Callable[[str], None]] = field(default_factory=list)
+    on_end: list[Callable[[], None]] = field(default_factory=list)
+    """Whom to wake when a job has ended."""
 
 
 class Worker:
@@ -233,7 +234,8 @@ class Worker:
             await asyncio.wait([writing])
         packed = await asyncio.to_thread(pack_transcript, transcript)
         await parts.usage.add_once(claimed.owner, claimed.audio_s, claimed.id)
-        if not await self._end(claimed, running.lease, "succeeded", {"transcript": packed}):
+        text, outcome = transcript.text.strip(), {"transcript": packed}
+        if not await self._end(claimed, running.lease, "succeeded", outcome, text):
             return  # it was lost meanwhile, and whoever has it tells its end
         stats = transcript.stats
         _log(
@@ -273,16 +275,23 @@ class Worker:
                 _log(claimed, "failed", error=ours.code)
 
     async def _end(
-        self, claimed: Claimed, lease: queue.Lease, state: State, outcome: dict[str, Any]
+        self,
+        claimed: Claimed,
+        lease: queue.Lease,
+        state: State,
+        outcome: dict[str, Any],
+        text: str | None = None,
     ) -> bool:
         now = self._clock()
         kept_s = self._results_s + (0.0 if state == "succeeded" else FORGET_SECONDS)
         how = queue.End(state, now, now + kept_s, **outcome)
         done = await self._parts.database.run(
-            partial(queue.end, lease=lease, how=how), durable=True
+            partial(outbox.end, lease=lease, how=how, text=text), durable=True
         )
         if done:
             self.ended[state] += 1
+            for wake in self._parts.on_end:
+                wake()
             await self._parts.audio.delete(claimed.id)
         return done
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from server.jobs.record import ENDS, Figures
+from server.jobs.record import ENDS, TOLD, Figures
 
 Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily
 
@@ -53,6 +53,32 @@ class JobCollector:
         for state in ENDS if figures else ():
             ended.add_metric([state], figures.ended.get(state, 0) if figures else 0)
         yield ended
+        yield from _webhooks(figures)
+
+
+def _webhooks(figures: Figures | None) -> Iterator[Family]:
+    outbox = figures.outbox if figures else None
+    yield _gauge(
+        "webhooks_pending",
+        "Webhooks that are still tried, of all servers of this queue.",
+        outbox.pending if outbox else None,
+    )
+    yield _gauge(
+        "webhooks_oldest_pending_seconds",
+        "Time since the job ended whose webhook has been tried for longest.",
+        outbox.oldest_s if outbox else None,
+    )
+    yield _gauge(
+        "webhooks_dead",
+        "Webhooks that were given up, and may be sent again.",
+        outbox.dead if outbox else None,
+    )
+    tried = CounterMetricFamily(
+        "sussurro_webhooks", "Tries of this server to send a webhook.", labels=["outcome"]
+    )
+    for told in TOLD if figures else ():
+        tried.add_metric([told], (figures.told or {}).get(told, 0) if figures else 0)
+    yield tried
 
 
 def _gauge(name: str, meaning: str, value: float | None) -> GaugeMetricFamily:

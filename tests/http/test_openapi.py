@@ -141,6 +141,7 @@ VALUES: dict[str, list[Any]] = {
     "no_speech_threshold": [0.5, 2],
     "x_dropped": [True, False],
     "background": [True, False, 1, "perhaps"],
+    "webhook_url": ["https://a.example/hook", ""],
     "x_formats": [["srt"], ["vtt", "text"], ["xml"], [""]],
     "prompt": ["x"],
     "model": ["x"],
