@@ -16,6 +16,7 @@ COMMANDS = {
     "engines": "ops.engines.command:engines",
     "backup": "ops.backup.command:backup",
     "restore": "ops.backup.command:restore",
+    "plan": "ops.plan.command:command",
     "doctor": "ops.doctor.command:doctor",
     "transcribe": "ops.transcribe.command:transcribe",
     "smoke": "ops.smoke.command:smoke",

@@ -1,0 +1,1 @@
+"""How many engines a load needs: a formula, the figures that go into it, a table."""
