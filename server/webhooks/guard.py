@@ -62,11 +62,12 @@ def parse(url: str) -> Target:
     Raises:
         Refused: it is none of HTTP, too long, or holds a name and password.
     """
-    if len(url) > MAX_URL or not url.isascii() or any(ord(char) <= 32 for char in url):
+    if len(url) > MAX_URL or not all("!" <= char <= "~" for char in url):
         raise Refused("malformed")
     try:
         parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as resolvers do; labels empty or too long are none
     except ValueError:
         raise Refused("malformed") from None
     if parts.scheme not in PORTS or not parts.hostname:

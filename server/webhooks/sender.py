@@ -44,7 +44,7 @@ class Sender:
             return "failed", refused.why
         except TimeoutError:
             return "failed", "timeout"
-        except (OSError, ssl.CertificateError, h11.RemoteProtocolError, EOFError) as error:
+        except (OSError, UnicodeError, ssl.CertificateError, h11.ProtocolError, EOFError) as error:
             return "failed", type(error).__name__
         if 200 <= status < 300:
             return "delivered", str(status)

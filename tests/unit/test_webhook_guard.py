@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+import h11
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -97,6 +98,9 @@ def refused(guard: Guard, url: str) -> str:
         ("https://exa mple.com/x", "malformed"),
         ("https://example.com/\r\nHost: a", "malformed"),
         ("https://ex\u00e4mple.com/", "malformed"),
+        ("https://a..example.com/", "malformed"),
+        ("https://" + "a" * 64 + ".example.com/", "malformed"),
+        ("https://example.com/\x7f", "malformed"),
         ("example.com", "malformed"),
         ("https://example.com/" + "x" * 2_048, "malformed"),
     ],
@@ -170,3 +174,19 @@ def test_the_allow_list_opens_what_it_names() -> None:
     for url in ("http://10.0.2.7/x", "http://other/x", "https://other/x"):
         with pytest.raises(Refused):
             resolved(guard, url)
+
+
+@given(
+    st.text(st.characters(max_codepoint=0x7F), min_size=1),
+    st.text(st.characters(max_codepoint=0x7F)),
+)
+@example("a..b", "")
+@example("a", "\x7f")
+def test_what_is_taken_can_be_called(host: str, path: str) -> None:
+    """A resolver and the protocol take it, too: a try always has an outcome."""
+    try:
+        target = Guard([]).check(f"https://{host}/{path}")
+    except Refused:
+        return
+    target.host.encode("idna")
+    h11.Request(method="POST", target=target.path, headers=[("host", target.authority)])
