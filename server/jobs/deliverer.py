@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 
-from server.errors import JobsUnavailable
+from server.errors import InternalError, JobsUnavailable
 from server.jobs import outbox
 from server.jobs.database import Database
 from server.jobs.outbox import Due
@@ -126,6 +126,9 @@ class Deliverer:
             with contextlib.suppress(JobsUnavailable):
                 await self._database.run(partial(outbox.let_go, one=due, now=self._clock()))
             raise
+        except Exception as error:  # noqa: BLE001 - a try without an outcome would come for ever
+            structlog.get_logger().error("fault", code=InternalError.code, exc_info=error)
+            outcome, why = "failed", type(error).__name__
         told, at = self._told(outcome, due.attempts)
         state = "pending" if told == "failed" else told
         with contextlib.suppress(JobsUnavailable):  # then it is sent again, under the same id
