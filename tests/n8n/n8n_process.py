@@ -67,6 +67,7 @@ class N8n:
             "N8N_TEMPLATES_ENABLED": "false",
             "N8N_PERSONALIZATION_ENABLED": "false",
             "N8N_SECURE_COOKIE": "false",
+            "NODE_FUNCTION_ALLOW_BUILTIN": "crypto",
         }
         if ca is not None:
             self._environ["NODE_EXTRA_CA_CERTS"] = str(ca)
@@ -93,8 +94,8 @@ class N8n:
         return Execution(data["data"]["resultData"], seconds)
 
     @contextlib.contextmanager
-    def serving(self, workflow: str, form: str) -> Iterator[httpx.Client]:
-        """n8n as people keep it running, with a workflow published that begins with a form."""
+    def serving(self, workflow: str, path: str) -> Iterator[httpx.Client]:
+        """n8n as people keep it running, with a workflow published that begins at `path`."""
         self._run("publish:workflow", f"--id={workflow}")
         port = free_port()
         environ = self._environ | {
@@ -108,7 +109,7 @@ class N8n:
             )
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                _wait_for(client, form, process, log)
+                _wait_for(client, path, process, log)
                 yield client
         finally:
             process.terminate()
@@ -131,13 +132,14 @@ class N8n:
 
 
 def _wait_for(
-    client: httpx.Client, form: str, process: "subprocess.Popen[bytes]", log: Path
+    client: httpx.Client, path: str, process: "subprocess.Popen[bytes]", log: Path
 ) -> None:
-    """Until n8n shows the form."""
+    """Until n8n shows the form, or says that the webhook is for POST."""
     end = time.monotonic() + 90
     while True:
         with contextlib.suppress(httpx.HTTPError):
-            if client.get(f"/form/{form}").status_code == 200:
+            answer = client.get(path)
+            if answer.status_code == 200 or "make a POST request" in answer.text:
                 return
         if process.poll() is not None or time.monotonic() > end:
             pytest.fail(log.read_text())
