@@ -114,7 +114,7 @@ class Guard:
             OSError: nobody can say.
         """
         literal = _literal(target.host)
-        found = [target.host] if literal else await self._resolve(target.host, target.port)
+        found = [str(literal)] if literal else await self._resolve(target.host, target.port)
         if not found:
             raise Refused("no_address")
         for address in found:  # one that is inside shows what the others are for

@@ -135,6 +135,11 @@ def resolved(guard: Guard, url: str) -> str:
     return asyncio.run(guard.resolve(guard.check(url)))
 
 
+def test_an_address_may_be_written_as_c_has_it() -> None:
+    """It is connected to as what it is."""
+    assert "1.0.0.1" == resolved(Guard(()), "https://1.1/x")
+
+
 def names(*addresses: str) -> object:
     """A name service that says this of every name."""
 
