@@ -259,7 +259,7 @@ ray *ARGS: _ray
         SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ ray_venv }}/bin/python" -m pytest -W default -p no:randomly --timeout 300 tests/ray "$@"
 
-# Kill servers, PostgreSQL, engines and nodes of Ray under load (10 minutes); ARGS as in `./just chaos --help`.
+# Kill servers, PostgreSQL, a receiver of webhooks, engines and nodes of Ray under load (10 minutes); ARGS as in `./just chaos --help`.
 [no-exit-message]
 chaos *ARGS: _ray
     @RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests:{{ root }}/tests/e2e" \

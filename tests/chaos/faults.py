@@ -13,13 +13,14 @@ from collections.abc import Callable
 
 from world import World, kill
 
-WEIGHTS = {"server": 3, "frozen server": 1, "postgres": 2, "actor": 4, "node": 3}
+WEIGHTS = {"server": 3, "frozen server": 1, "postgres": 2, "actor": 4, "node": 3, "receiver": 3}
 AWAY = {
     "server": (0.0, 3.0),
     "frozen server": (4.0, 7.0),
     "postgres": (0.0, 4.0),
     "actor": (0.0, 0.0),
     "node": (0.0, 5.0),
+    "receiver": (0.0, 6.0),
 }
 """Seconds until the supervisor, or whoever it is, starts it again; a frozen one is let go on with
 jobs whose lease is over."""
@@ -93,3 +94,9 @@ class Faults:
         time.sleep(away)
         self._world.add_node()
         return bool(nodes)
+
+    def _receiver(self, away: float, _which: float) -> bool:
+        self._world.receiver.kill()
+        time.sleep(away)
+        self._world.receiver.start()
+        return True

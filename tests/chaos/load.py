@@ -18,6 +18,9 @@ AGAIN = {409, 429, 502, 503, 504}
 """Asked too early, or somebody is just not there: anything else is no answer to good requests."""
 
 PAUSE = (0.2, 1.2)
+AT_ONCE, TWICE = 0.2, 0.2
+"""So many want no job but the text; so many ask the same once more when they have their answer."""
+
 LOOK_SECONDS = 0.4
 
 
@@ -33,11 +36,14 @@ class Client:
         urls: Sequence[str],
         headers: Mapping[str, str],
         ledger: Ledger,
+        hook: str,
         seed: int,
         patience: float,
     ) -> None:
+        """`hook`: where the ends of its jobs are to be told."""
         self._urls = urls
-        self._http = httpx.Client(headers=dict(headers), timeout=20)
+        self._http = httpx.Client(headers=dict(headers), timeout=httpx.Timeout(20, read=60))
+        self._hook = hook
         self._ledger = ledger
         self._chance = random.Random(seed)
         self._patience = patience
@@ -49,32 +55,30 @@ class Client:
         with self._http:
             while not stop.is_set():
                 clip = self._chance.choices(list(clips), weights)[0]
-                submission = Submission(str(uuid.UUID(int=self._chance.getrandbits(128))), clip)
+                key = str(uuid.UUID(int=self._chance.getrandbits(128)))
+                submission = Submission(key, clip, at_once=self._chance.random() < AT_ONCE)
                 self._ledger.open(submission)
                 started = time.monotonic()
                 try:
-                    self._one(submission, clips[clip], started + self._patience)
+                    one = self._text if submission.at_once else self._job
+                    one(submission, clips[clip], started + self._patience)
                 except Trouble as trouble:
                     submission.trouble = str(trouble)
                 submission.seconds = time.monotonic() - started
 
-    def _one(self, submission: Submission, audio: bytes, until: float) -> None:
-        headers = {"Idempotency-Key": submission.key}
-        files, form = {"file": (submission.clip, audio)}, {"background": "true"}
-        path = self._ask(
-            lambda url: self._http.post(url + ROUTE, files=files, data=form, headers=headers),
-            until,
-            lambda answer: answer.status_code == 202,
-        ).headers["location"]
-        submission.ids.add(path.rpartition("/")[2])
-        if self._chance.random() < 0.2:
-            # A client that was cut off before it had the answer asks the same again.
-            again = self._ask(
-                lambda url: self._http.post(url + ROUTE, files=files, data=form, headers=headers),
-                until,
-                lambda answer: answer.status_code == 202,
-            )
-            submission.ids.add(again.headers["location"].rpartition("/")[2])
+    def _text(self, submission: Submission, audio: bytes, until: float) -> None:
+        form = {"response_format": "text"}
+        first, *more = self._submit(submission, audio, form, 200, until)
+        submission.state, submission.text = "answered", first.text
+        for again in more:
+            if again.text != first.text or again.headers.get("idempotent-replayed") != "true":
+                raise Trouble(f"asked the same again, and was told {again.text!r}")
+
+    def _job(self, submission: Submission, audio: bytes, until: float) -> None:
+        form = {"background": "true", "webhook_url": self._hook}
+        for answer in self._submit(submission, audio, form, 202, until):
+            path = answer.headers["location"]
+            submission.ids.add(path.rpartition("/")[2])
         submission.state = "accepted"
         job = self._ask(lambda url: self._http.get(url + path), until, _ended, LOOK_SECONDS)
         submission.state = job.json()["status"]
@@ -83,6 +87,21 @@ class Client:
             submission.text = self._ask(
                 lambda url: self._http.get(url + text), until, lambda a: a.status_code == 200
             ).text
+
+    def _submit(
+        self, submission: Submission, audio: bytes, form: dict[str, str], status: int, until: float
+    ) -> list[httpx.Response]:
+        """The answer; and a second one of some, as if they had been cut off before the first."""
+        headers = {"Idempotency-Key": submission.key}
+        files = {"file": (submission.clip, audio)}
+        return [
+            self._ask(
+                lambda url: self._http.post(url + ROUTE, files=files, data=form, headers=headers),
+                until,
+                lambda answer: answer.status_code == status,
+            )
+            for _ in range(2 if self._chance.random() < TWICE else 1)
+        ]
 
     def _ask(
         self,

@@ -1,9 +1,9 @@
 """`./just chaos`: jobs for two real servers while what they stand on is killed.
 
 Two servers share a PostgreSQL, a folder and usage; one has its engines on a Ray cluster of two
-nodes. At random a server, PostgreSQL, an engine's process or a node of Ray is ended by `kill -9`
-and started again. Ends with 1 if a promise was broken. The same seed kills the same things at the
-same times, though what they are at by then is the machine's affair.
+nodes. At random a server, PostgreSQL, an engine's process, a node of Ray or the receiver of
+webhooks is ended by `kill -9` and started again. Ends with 1 if a promise was broken. The same seed
+kills the same things at the same times, though what they are at by then is the machine's affair.
 """
 
 import random
@@ -75,7 +75,7 @@ def chaos(
     urls = [server.url for server in world.servers]
     load = [
         threading.Thread(
-            target=Client(urls, HEADERS, ledger, seed + number, patience).work,
+            target=Client(urls, HEADERS, ledger, world.receiver.url, seed + number, patience).work,
             args=(clips, list(CLIPS.values()), stop),
         )
         for number in range(1, clients + 1)
@@ -91,12 +91,20 @@ def chaos(
     lasted = time.monotonic() - started
     found = [f"a fault did not work: {error}" for error in faults.errors]
     world.until_ready()
-    after = Aftermath(world.states(), used(world) - before, logged(world, "job"))
+    world.until_told(patience)
+    after = Aftermath(
+        world.states(),
+        used(world) - before,
+        logged(world, "job"),
+        world.webhooks(),
+        world.receiver.came(),
+    )
     found += problems(ledger, expected, after)
     codes = {server.name: server.stop(STOP_SECONDS) for server in world.servers}
     found += [f"server {name} stopped with {code}" for name, code in codes.items() if code]
     found += in_logs(world)
     tell(world, ledger, faults, lasted)
+    tell_webhooks(after)
     return found
 
 
@@ -176,14 +184,24 @@ def tell(world: World, ledger: Ledger, faults: Faults, lasted: float) -> None:
         for line in process.lines("job")
     )
     print(f"{lasted:.0f} s, kills: {dict(faults.kills)}, {faults.kills.total()} in all")
-    print(f"  jobs: {len(ledger.submissions)}, by attempts: {dict(sorted(tried.items()))}")
+    at_once = ledger.at_once
+    jobs = len(ledger.submissions) - at_once
+    print(f"  answers at once: {at_once}")
+    print(f"  jobs: {jobs}, by attempts: {dict(sorted(tried.items()))}")
     print(f"  windows that a second attempt did not compute again: {kept}")
     print(f"  asked again: {dict(ledger.again.most_common())}")
     print(f"  engines lost, by cause: {dict(lost)}")
     print(f"  ends of servers: { {each.name: dict(each.ends) for each in world.servers} }")
     if waits:
         print(f"  seconds from submission to text: {statistics.median(waits):.1f}, {waits[-1]:.1f}")
-    sys.stdout.flush()
+
+
+def tell_webhooks(after: Aftermath) -> None:
+    """How often they came, and what was answered."""
+    times = Counter(Counter(event.id for event in after.events).values())
+    answers = Counter(event.answer for event in after.events)
+    print(f"  webhooks: {len(after.hooks)}, by how often they came: {dict(sorted(times.items()))}")
+    print(f"  they were answered, 0 is nothing: {dict(sorted(answers.items()))}", flush=True)
 
 
 if __name__ == "__main__":

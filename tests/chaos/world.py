@@ -1,4 +1,4 @@
-"""What is killed: a PostgreSQL, the nodes and actors of a Ray cluster, two servers.
+"""What is killed: a PostgreSQL, the nodes and actors of a Ray cluster, two servers, a receiver.
 
 Knows: processes, how each is killed and comes back.
 Must not know: when, or what clients make of it.
@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from hooks import SECRET, Receiver
 from postgres_server import PostgresServer
 from ray.cluster_utils import Cluster
 from server_process import Process
@@ -24,6 +25,8 @@ STORE = 200 << 20
 NODES = 2
 ACTOR = b"ray::_Placed"
 START_SECONDS = 60.0
+DUE_SECONDS = 5.0
+CALLER = "e2e"
 
 
 class Supervised:
@@ -93,6 +96,8 @@ class World:
         self.postgres.start()
         with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
             connection.execute("CREATE DATABASE chaos")
+        self.receiver = Receiver(folder / "webhooks", CALLER)
+        self.receiver.start()
         self.cluster = Cluster(
             initialize_head=True,
             shutdown_at_exit=False,  # its handlers want the main thread, and others add nodes
@@ -105,6 +110,8 @@ class World:
             "SUSSURRO_USAGE_DB": str(folder / "usage.sqlite3"),
             "SUSSURRO_DATABASE_URL": self.postgres.url("chaos"),
             "SUSSURRO_JOB_LEASE": "3",
+            "SUSSURRO_WEBHOOK_SECRET": SECRET,
+            "SUSSURRO_WEBHOOK_ALLOW": "127.0.0.1",
             "SUSSURRO_DRAIN_GRACE": "0",
             "SUSSURRO_WEIGHTS_DIR": weights,
             "SUSSURRO_ENCODER": "ctranslate2",
@@ -148,10 +155,29 @@ class World:
         with psycopg.connect(self.postgres.url("chaos")) as connection:
             return dict(connection.execute("SELECT id, state FROM jobs").fetchall())
 
+    def webhooks(self) -> dict[str, str]:
+        """State of every webhook in the table."""
+        with psycopg.connect(self.postgres.url("chaos")) as connection:
+            return dict(connection.execute("SELECT id, state FROM webhooks").fetchall())
+
+    def until_told(self, within: float) -> None:
+        """Wait until no webhook waits, or the time is over.
+
+        Later tries are hours apart: whatever is to be tried again is due now.
+        """
+        end = time.monotonic() + within
+        while set(self.webhooks().values()) & {"waiting", "pending"} and time.monotonic() < end:
+            with psycopg.connect(self.postgres.url("chaos")) as connection:
+                connection.execute(
+                    "UPDATE webhooks SET due = 0 WHERE state = 'pending' AND claim = '' AND due > 0"
+                )
+            time.sleep(DUE_SECONDS)
+
     def close(self) -> None:
         """End what is left, at once; servers that still run are killed."""
         for server in self.servers:
             server.end()
+        self.receiver.kill()
         self.cluster.shutdown()
         self.postgres.remove()
 
