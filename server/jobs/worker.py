@@ -10,10 +10,10 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -29,6 +29,8 @@ from server.jobs.keeping import WindowWriter, kept_of
 from server.jobs.record import Claimed, Fault, State, pack_transcript
 from server.kept import Keeper, Kept
 from server.types import Audio, OnProgress, Transcript, TranscriptionOptions
+
+T = TypeVar("T")
 
 POLL_SECONDS = 1.0
 """Between two looks for jobs of other servers, and for those that were lost."""
@@ -285,9 +287,8 @@ class Worker:
         now = self._clock()
         kept_s = self._results_s + (0.0 if state == "succeeded" else FORGET_SECONDS)
         how = queue.End(state, now, now + kept_s, **outcome)
-        done = await self._parts.database.run(
-            partial(outbox.end, lease=lease, how=how, text=text), durable=True
-        )
+        write = partial(outbox.end, lease=lease, how=how, text=text)
+        done = await _to_its_end(self._parts.database.run(write, durable=True))
         if done:
             self.ended[state] += 1
             for wake in self._parts.on_end:
@@ -300,6 +301,15 @@ class Worker:
             await self._parts.database.run(
                 partial(queue.give_up, lease=lease, until=until, counts=counts)
             )
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """What it gives, also if a stop comes meanwhile: an end that is written has to be told."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
 
 
 def _log(claimed: Claimed, state: State, **fields: object) -> None:

@@ -1,6 +1,7 @@
 """How a worker ends jobs: well, badly, by another's hand; with what that costs and frees."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -19,7 +20,7 @@ from server.access.callers import Callers
 from server.access.keys import Keyring, new_key
 from server.errors import BadAudio, EngineError
 from server.jobs import jobs as module
-from server.jobs import worker
+from server.jobs import outbox, worker
 from server.jobs.audio_files import AudioFiles
 from server.jobs.jobs import Jobs
 from server.jobs.record import Job
@@ -280,3 +281,29 @@ def test_audio_that_nobody_needs_is_swept_away(
         assert [job.id] == [each.name for each in (tmp_path / "jobs" / "audio").iterdir()]
 
     play(tmp_path, script, story)
+
+
+def test_a_stop_lets_an_end_be_told_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only the table knows of it: the log, the counts, and the audio is gone."""
+    writing, told = threading.Event(), []
+    end = outbox.end
+
+    def slowly(*arguments: Any, **named: Any) -> bool:
+        writing.set()
+        time.sleep(0.3)
+        return end(*arguments, **named)
+
+    monkeypatch.setattr(outbox, "end", slowly)
+
+    async def story(jobs: Jobs) -> None:
+        await submitted(jobs)
+        await asyncio.to_thread(writing.wait)
+        told.append(jobs._worker.ended)
+
+    with capture_logs() as lines:
+        play(tmp_path, Script(), story)
+    assert 1 == told[0]["succeeded"]
+    assert ["succeeded"] == [line["state"] for line in lines if line["event"] == "job"]
+    assert [] == list((tmp_path / "jobs" / "audio").iterdir())
