@@ -255,7 +255,7 @@ object-store *ARGS: (_environment "cpu")
 # Prove the Ray engine on a real cluster of several nodes on this machine; ARGS go to pytest.
 [no-exit-message]
 ray *ARGS: _ray
-    @RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests/contract:{{ root }}/tests/ray:{{ root }}/tests/e2e" \
+    @RAY_USAGE_STATS_ENABLED=0 PYTHONPATH="{{ root }}:{{ root }}/tests/contract:{{ root }}/tests/trtllm:{{ root }}/tests/ray:{{ root }}/tests/e2e" \
         SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ ray_venv }}/bin/python" -m pytest -W default -p no:randomly --timeout 300 tests/ray "$@"
 

@@ -145,6 +145,7 @@ def choose_engines(settings: Settings) -> dict[str, Choice]:
                 engines=settings.engines_dir.expanduser(),
                 weights=settings.weights_dir.expanduser() / name,
                 running=partial(here, settings.gpus[0]),
+                on_cluster_gpus=settings.ray_gpus > 0,
             )
         except EngineError as error:
             problems.append(str(error))

@@ -47,19 +47,23 @@ def load_model(settings: Settings, chosen: Mapping[str, Choice], name: str) -> T
 
 
 def _load_on_gpu(settings: Settings, name: str, folder: Path, tokenizer: Tokenizer) -> Engine:
-    aligner = settings.aligner_weights_dir
-    if aligner is not None:
-        checkpoint = aligner.expanduser() / f"{name}.pt"
-        aligner = checkpoint if checkpoint.is_file() else aligner.expanduser() / name
     return tensorrt_llm.load(
         name,
         folder,
         tokenizer,
         devices=settings.gpus,
-        aligner_weights=aligner,
+        aligner_weights=_aligner_weights(settings, name),
         window_timeout=settings.engine_window_timeout,
         hashed=True,  # by the choice, a moment ago
     )
+
+
+def _aligner_weights(settings: Settings, name: str) -> Path | None:
+    if settings.aligner_weights_dir is None:
+        return None
+    folder = settings.aligner_weights_dir.expanduser()
+    checkpoint = folder / f"{name}.pt"
+    return checkpoint if checkpoint.is_file() else folder / name
 
 
 def _load_on_cpu(settings: Settings, name: str, folder: Path, _tokenizer: Tokenizer) -> Engine:
@@ -83,7 +87,23 @@ def _load_on_ray(settings: Settings, name: str, folder: Path, tokenizer: Tokeniz
             f"SUSSURRO_ENGINE is ray, which needs requirements/ray.txt ({error.name} is missing)"
         ) from error
     # What goes to other machines is this call, and none of the settings beside it.
-    engine = partial(
+    engine = (_gpu_member if settings.ray_gpus else _cpu_member)(settings, name, folder, tokenizer)
+    return ray_cluster.load(
+        engine,
+        build_prompt(tokenizer, "en", "transcribe", without_timestamps=True),
+        address=settings.ray_address,
+        cpus=settings.ray_cpus,
+        gpus=settings.ray_gpus,
+        least=settings.ray_min_engines,
+        most=settings.ray_max_engines,
+        window_timeout=settings.engine_window_timeout,
+    )
+
+
+def _cpu_member(
+    settings: Settings, name: str, folder: Path, _tokenizer: Tokenizer
+) -> Callable[[], Engine]:
+    return partial(
         ctranslate2.load,
         name,
         folder,
@@ -94,13 +114,19 @@ def _load_on_ray(settings: Settings, name: str, folder: Path, tokenizer: Tokeniz
         window_timeout=settings.engine_window_timeout,
         encoder=settings.encoder,
     )
-    return ray_cluster.load(
-        engine,
-        build_prompt(tokenizer, "en", "transcribe", without_timestamps=True),
-        address=settings.ray_address,
-        cpus=settings.ray_cpus,
-        least=settings.ray_min_engines,
-        most=settings.ray_max_engines,
+
+
+def _gpu_member(
+    settings: Settings, name: str, folder: Path, tokenizer: Tokenizer
+) -> Callable[[], Engine]:
+    """Ray shows an actor the GPUs that it has given it, and no others: CUDA counts them from 0."""
+    return partial(
+        tensorrt_llm.load,
+        name,
+        folder,
+        tokenizer,
+        devices=tuple(range(settings.ray_gpus)),
+        aligner_weights=_aligner_weights(settings, name),
         window_timeout=settings.engine_window_timeout,
     )
 

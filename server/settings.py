@@ -178,8 +178,9 @@ class Settings:
     engine: Literal["auto", "tensorrt_llm", "ctranslate2", "ray"] = Field(
         "auto",
         description="Engine of all models: `auto` takes TensorRT-LLM where a GPU and a matching "
-        "engine are there, else CTranslate2 on the CPU; `ray` takes CTranslate2 on every machine "
-        "of a Ray cluster; `/readyz` says which and why.",
+        "engine are there, else CTranslate2 on the CPU; `ray` takes CTranslate2, or with "
+        "SUSSURRO_RAY_GPUS TensorRT-LLM, on every machine of a Ray cluster; `/readyz` says which "
+        "and why.",
     )
     ray_address: str = Field(
         "auto",
@@ -206,6 +207,13 @@ class Settings:
         le=10_000,
         description="Engines that each model has in the cluster at most; 0 is as many as there are "
         "cores for.",
+    )
+    ray_gpus: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="GPUs of each engine of the cluster: with one or more they are TensorRT-LLM's, "
+        "from the active build in SUSSURRO_ENGINES_DIR; 0 is CTranslate2 on the CPU.",
     )
     engines_dir: Path = Field(
         Path("~/.cache/sussurro/engines"),

@@ -86,6 +86,7 @@ def _engine(settings: Settings, model: str, chosen: list[Choice]) -> Finding:
             engines=settings.engines_dir.expanduser(),
             weights=settings.weights_dir.expanduser() / model,
             running=partial(here, settings.gpus[0]),
+            on_cluster_gpus=settings.ray_gpus > 0,
         )
     except EngineError as error:
         return failed(check, str(error), "the message says it; docs/engines.md has more")

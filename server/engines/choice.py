@@ -58,24 +58,28 @@ class _No(Exception):
         self.why, self.detail = why, detail
 
 
-def choose(
+def choose(  # noqa: PLR0913 - where to look, all by name
     model: str,
     asked: Asked,
     *,
     engines: Path,
     weights: Path,
     running: Callable[[], Running] | None = None,
+    on_cluster_gpus: bool = False,
 ) -> Choice:
     """The engine of `model`; `auto` is TensorRT-LLM where a GPU and a matching engine are there.
 
     Reads every byte of a build. `weights` is the model's own folder, `engines` that of all
-    builds; `running` describes this machine.
+    builds; `running` describes this machine. `on_cluster_gpus`: a cluster's engines are
+    TensorRT-LLM's.
 
     Raises:
         EngineError: what was asked for, or all that is left, cannot be had.
     """
     if asked == "ctranslate2":
         return _ctranslate2(model, engines, weights, "asked for", None)
+    if asked == "ray" and on_cluster_gpus:
+        return _on_cluster_gpus(model, engines)
     if asked == "ray":
         # Engines of a cluster run on CTranslate2, from the same folder on each machine.
         return replace(_ctranslate2(model, engines, weights, "asked for", None), engine="ray")
@@ -132,6 +136,17 @@ def _tensorrt_llm(model: str, engines: Path, running: Callable[[], Running]) -> 
     except EngineError as error:
         raise _No(NO_MATCH, str(error)) from error
     return folder
+
+
+def _on_cluster_gpus(model: str, engines: Path) -> Choice:
+    """Each machine compares its copy with its own card; this one need not have any."""
+    folder = current(engines, "tensorrt_llm", model)
+    if folder is None:
+        raise EngineError(
+            f"SUSSURRO_RAY_GPUS is set, but {model} has no active engine in {engines}: "
+            f"`python -m ops engines rebuild {model}` makes one where a GPU is"
+        )
+    return Choice("ray", folder, folder.name, "asked for")
 
 
 def _ctranslate2(model: str, engines: Path, weights: Path, why: str, detail: str | None) -> Choice:

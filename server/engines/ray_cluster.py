@@ -34,6 +34,7 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
     *,
     address: str,
     cpus: int,
+    gpus: int = 0,
     least: int,
     most: int,
     window_timeout: float = WINDOW_TIMEOUT,
@@ -45,6 +46,7 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
         prompt: of a window that warms it.
         address: `auto`, or `host:port` of the cluster's head.
         cpus: cores that one engine counts for.
+        gpus: GPUs that one engine has to itself.
         least: engines to wait for.
         most: engines at most; 0 is as many as there is room for.
         window_timeout: seconds after which a window counts as stuck.
@@ -68,18 +70,21 @@ def load(  # noqa: PLR0913 - settings of one model, all by name
             raise EngineError(f"The Ray cluster at {address} refuses our token.") from error
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise EngineError(f"No Ray cluster answers at {address}.") from error
-    agency = _Cluster(engine, prompt, cpus)
+    agency = _Cluster(engine, prompt, cpus, gpus)
     return CrewEngine(agency, least=least, most=most, window_timeout=window_timeout)
 
 
 class _Cluster:
     """`Agency` over the cluster that this process has joined."""
 
-    def __init__(self, engine: Callable[[], Engine], prompt: Sequence[int], cpus: int) -> None:
-        self._cpus = cpus
+    def __init__(
+        self, engine: Callable[[], Engine], prompt: Sequence[int], cpus: int, gpus: int
+    ) -> None:
+        self._needs = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
         self._alive: set[str] = set()
         self._actors = ray.remote(_Placed).options(
             num_cpus=cpus,
+            num_gpus=gpus,
             max_concurrency=CALLS,
             max_restarts=0,  # the crew replaces them: what a new one needs to know it alone knows
         )
@@ -89,7 +94,10 @@ class _Cluster:
         """What each machine can hold, summed up: an engine does not spread over two."""
         nodes = [node for node in ray.nodes() if node["Alive"]]
         self._alive = {node["NodeID"] for node in nodes}
-        return sum(int(node["Resources"].get("CPU", 0)) // self._cpus for node in nodes)
+        return sum(
+            min(int(node["Resources"].get(kind, 0)) // each for kind, each in self._needs.items())
+            for node in nodes
+        )
 
     def hire(self) -> "tuple[_Actor, Future[EngineInfo]]":
         """Ray starts it as soon as a machine has room."""

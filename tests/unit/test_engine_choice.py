@@ -147,3 +147,19 @@ def test_the_gpu_of_the_settings_is_looked_at(
     assert ("NVIDIA L40", "8.9") == ((machine := here(1)).gpu_name, machine.compute_capability)
     with pytest.raises(EngineError, match="has 2 GPUs, and none of number 2"):
         here(2)
+
+
+def test_a_clusters_gpus_need_a_build_and_no_gpu_here(engines: Path, weights: Path) -> None:
+    """Each machine compares the build with its own card."""
+    with pytest.raises(EngineError, match=r"RAY_GPUS.*ops engines rebuild base"):
+        choose("base", "ray", engines=engines, weights=weights, on_cluster_gpus=True)
+
+
+def test_a_clusters_gpus_take_the_active_build(engines: Path, weights: Path, built: Path) -> None:
+    """Under its name; without GPUs there it is the CPU's."""
+    found = choose(
+        "base", "ray", engines=engines, weights=weights, running=no_gpu, on_cluster_gpus=True
+    )
+    assert Choice("ray", built, built.name, "asked for") == found
+    found = choose("base", "ray", engines=engines, weights=weights, running=no_gpu)
+    assert Choice("ray", weights, "weights", "asked for") == found
