@@ -106,7 +106,10 @@ def test_a_long_recording_is_waited_for(new_n8n: NewN8n, telling: Process) -> No
         n8n.load([], [prepared("long-recording-to-chat", addresses, {"Start": OPENAI})])
         with n8n.serving("long-recording-to-chat", "/form/long") as client:
             send_form(client, "long", "en-river.ogg")
-            post = posts.get(timeout=90)
+            try:
+                post = posts.get(timeout=90)
+            except queue.Empty:
+                pytest.fail(f"nothing came; the server says:\n{telling.stdout}")
 
     assert post["text"].startswith("en-river.ogg: ")
     assert "the children ran" in post["text"]
