@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import structlog
 
 from server import texts
-from server.access.allowances import Allowances
+from server.access.allowances import Allowances, Spent
 from server.access.usage import Usage
 from server.admission import Throughput
 from server.errors import EngineError, InternalError, JobsUnavailable, ServerError
@@ -29,8 +29,6 @@ from server.jobs.keeping import WindowWriter, kept_of
 from server.jobs.record import Claimed, Fault, State, pack_transcript
 from server.kept import Keeper, Kept
 from server.types import Audio, OnProgress, Transcript, TranscriptionOptions
-
-T = TypeVar("T")
 
 POLL_SECONDS = 1.0
 """Between two looks for jobs of other servers, and for those that were lost."""
@@ -236,20 +234,18 @@ class Worker:
             await asyncio.wait([writing])
         packed = await asyncio.to_thread(pack_transcript, transcript)
         await parts.usage.add_once(claimed.owner, claimed.audio_s, claimed.id)
-        text, outcome = transcript.text.strip(), {"transcript": packed}
-        if not await self._end(claimed, running.lease, "succeeded", outcome, text):
-            return  # it was lost meanwhile, and whoever has it tells its end
         stats = transcript.stats
-        _log(
-            claimed,
-            "succeeded",
-            total_s=round(time.monotonic() - started, 3),
-            windows=writer.windows,
-            windows_kept=max(len(rows) - 1, 0),
-            fallbacks=stats.fallbacks,
-            queue_s=round(stats.queue_s, 3),
-            compute_s=round(stats.compute_s, 3),
-        )
+        told = {
+            "total_s": round(time.monotonic() - started, 3),
+            "windows": writer.windows,
+            "windows_kept": max(len(rows) - 1, 0),
+            "fallbacks": stats.fallbacks,
+            "queue_s": round(stats.queue_s, 3),
+            "compute_s": round(stats.compute_s, 3),
+        }
+        outcome = {"transcript": packed}
+        text = transcript.text.strip()
+        await self._end(claimed, running.lease, "succeeded", outcome, told=told, text=text)
 
     async def _fail(self, claimed: Claimed, lease: queue.Lease, error: Exception) -> None:
         """Try again later, or end it; what failed by our fault is given back."""
@@ -269,32 +265,45 @@ class Worker:
             return
         with contextlib.suppress(JobsUnavailable):
             spent = await self._parts.database.run(partial(table.spent_by, seq=claimed.seq))
-            told = Fault(str(ours.code), ours.said("en"), ours.said("pt"))
-            done = await self._end(claimed, lease, "failed", {"error": json.dumps(asdict(told))})
-            if done and fault and spent is not None:
-                await self._parts.allowances.give_back(spent)
-            if done:
-                _log(claimed, "failed", error=ours.code)
+            outcome = {
+                "error": json.dumps(asdict(Fault(str(ours.code), ours.said("en"), ours.said("pt"))))
+            }
+            told = {"error": ours.code}
+            refund = spent if fault else None
+            await self._end(claimed, lease, "failed", outcome, told=told, refund=refund)
 
-    async def _end(
+    async def _end(  # noqa: PLR0913 - what an end is, by name
         self,
         claimed: Claimed,
         lease: queue.Lease,
         state: State,
-        outcome: dict[str, Any],
+        outcome: Mapping[str, Any],
+        *,
+        told: Mapping[str, object],
         text: str | None = None,
-    ) -> bool:
+        refund: Spent | None = None,
+    ) -> None:
+        """Write it; if the job was not lost meanwhile, tell of it, pay back and free its audio.
+
+        A stop that comes meanwhile waits: an end that is written has to be told.
+        """
         now = self._clock()
         kept_s = self._results_s + (0.0 if state == "succeeded" else FORGET_SECONDS)
         how = queue.End(state, now, now + kept_s, **outcome)
         write = partial(outbox.end, lease=lease, how=how, text=text)
-        done = await _to_its_end(self._parts.database.run(write, durable=True))
-        if done:
+
+        async def end() -> None:
+            if not await self._parts.database.run(write, durable=True):
+                return  # whoever has it tells its end
             self.ended[state] += 1
+            _log(claimed, state, told)
             for wake in self._parts.on_end:
                 wake()
+            if refund is not None:
+                await self._parts.allowances.give_back(refund)
             await self._parts.audio.delete(claimed.id)
-        return done
+
+        await _to_its_end(end())
 
     async def _let_go(self, lease: queue.Lease, until: float, *, counts: bool) -> None:
         with contextlib.suppress(JobsUnavailable):
@@ -303,16 +312,16 @@ class Worker:
             )
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """What it gives, also if a stop comes meanwhile: an end that is written has to be told."""
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """All of it, however often it is cancelled."""
     task = asyncio.create_task(work)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([task])
-    return task.result()
+    task.result()
 
 
-def _log(claimed: Claimed, state: State, **fields: object) -> None:
+def _log(claimed: Claimed, state: State, told: Mapping[str, object]) -> None:
     structlog.get_logger().info(
         "job",
         job=claimed.id,
@@ -321,5 +330,5 @@ def _log(claimed: Claimed, state: State, **fields: object) -> None:
         model=claimed.model,
         audio_s=round(claimed.audio_s, 3),
         attempts=claimed.attempts,
-        **fields,
+        **told,
     )

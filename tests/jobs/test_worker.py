@@ -283,27 +283,36 @@ def test_audio_that_nobody_needs_is_swept_away(
     play(tmp_path, script, story)
 
 
+@pytest.mark.parametrize("step", ["end", "delete"])
 def test_a_stop_lets_an_end_be_told_that_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Not only the table knows of it: the log, the counts, and the audio is gone."""
-    writing, told = threading.Event(), []
-    end = outbox.end
+    reached, counted = threading.Event(), []
+    end, delete = outbox.end, AudioFiles.delete
 
-    def slowly(*arguments: Any, **named: Any) -> bool:
-        writing.set()
-        time.sleep(0.3)
+    def slow_end(*arguments: Any, **named: Any) -> bool:
+        if step == "end":
+            reached.set()
+            time.sleep(0.3)
         return end(*arguments, **named)
 
-    monkeypatch.setattr(outbox, "end", slowly)
+    def slow_delete(files: AudioFiles, job_id: str) -> None:
+        if step == "delete":
+            reached.set()
+            time.sleep(0.3)
+        delete(files, job_id)
+
+    monkeypatch.setattr(outbox, "end", slow_end)
+    monkeypatch.setattr(AudioFiles, "delete", slow_delete)
 
     async def story(jobs: Jobs) -> None:
         await submitted(jobs)
-        await asyncio.to_thread(writing.wait)
-        told.append(jobs._worker.ended)
+        assert await asyncio.to_thread(reached.wait, 10)
+        counted.append(jobs._worker.ended)
 
     with capture_logs() as lines:
         play(tmp_path, Script(), story)
-    assert 1 == told[0]["succeeded"]
+    assert 1 == counted[0]["succeeded"]
     assert ["succeeded"] == [line["state"] for line in lines if line["event"] == "job"]
     assert [] == list((tmp_path / "jobs" / "audio").iterdir())
