@@ -266,6 +266,13 @@ chaos *ARGS: _ray
         SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
         "{{ ray_venv }}/bin/python" -W ignore tests/chaos/run.py "$@"
 
+# Three servers, PostgreSQL, Redis and Traefik: 1000 jobs, none lost or twice (10 minutes); ARGS go to pytest.
+[no-exit-message]
+replicas *ARGS: (_environment "clients")
+    @"{{ python }}" -m ops weights get base
+    SUSSURRO_TEST_WEIGHTS_DIR="$("{{ python }}" -m ops weights path)" \
+        "{{ python }}" -m pytest -s -p no:randomly tests/replicas "$@"
+
 # Compile requirements/*.in anew into hashed *.txt; FLAGS such as --upgrade go to uv.
 lock *FLAGS:
     #!/bin/sh
