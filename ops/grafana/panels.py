@@ -181,6 +181,46 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        "Jobs",
+        (
+            Panel(
+                "Jobs",
+                "none",
+                (
+                    Query(f"max(sussurro_jobs_queued{{{HERE}}})", "wait"),
+                    Query(f"sum(sussurro_jobs_running{{{HERE}}})", "run"),
+                ),
+                "What waits is of all servers of one queue.",
+            ),
+            Panel(
+                "Waiting for",
+                "s",
+                (
+                    Query(f"max(sussurro_jobs_oldest_queued_seconds{{{HERE}}})", "oldest job"),
+                    Query(f"max(sussurro_jobs_queued_audio_seconds{{{HERE}}})", "audio of all"),
+                ),
+            ),
+            Panel(
+                "Jobs that ended",
+                "ops",
+                (Query(_rate("sussurro_jobs_ended_total", "state"), "{{state}}"),),
+            ),
+            Panel(
+                "Webhooks",
+                "none",
+                (
+                    Query(f"max(sussurro_webhooks_pending{{{HERE}}})", "are tried"),
+                    Query(f"max(sussurro_webhooks_dead{{{HERE}}})", "were given up"),
+                ),
+            ),
+            Panel(
+                "Tries of webhooks",
+                "ops",
+                (Query(_rate("sussurro_webhooks_total", "outcome"), "{{outcome}}"),),
+            ),
+        ),
+    ),
+    Row(
         "Server",
         (
             Panel(
@@ -191,6 +231,7 @@ ROWS: tuple[Row, ...] = (
                     Query(f"sussurro_engine_healthy{{{HERE}}}", "{{model}} engine {{instance}}"),
                     Query(f"sussurro_media_loader_healthy{{{HERE}}}", "media {{instance}}"),
                     Query(f"sussurro_redis_up{{{HERE}}}", "Redis {{instance}}"),
+                    Query(f"sussurro_jobs_database_up{{{HERE}}}", "jobs' database {{instance}}"),
                     Query(f"1 - sussurro_draining{{{HERE}}}", "takes work {{instance}}"),
                 ),
             ),

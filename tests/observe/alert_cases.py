@@ -186,6 +186,43 @@ CASES: dict[str, Case] = {
         [series("sussurro_redis_up", "1 1 0x10")],
         [[series("sussurro_redis_up", "1 0 1x10")], [series("sussurro_draining", "0x10")]],
     ),
+    "SussurroJobsDatabaseLost": Case(
+        5,
+        [series("sussurro_jobs_database_up", "1 1 0x10")],
+        [[series("sussurro_jobs_database_up", "1 0 1x10")]],
+    ),
+    "SussurroJobsWaiting": Case(
+        25,
+        [series("sussurro_jobs_oldest_queued_seconds", "3000+60x30")],
+        [[series("sussurro_jobs_oldest_queued_seconds", "4000x5 100x30")]],
+    ),
+    "SussurroJobsFail": Case(
+        25,
+        [
+            series("sussurro_jobs_ended_total", "0+4x30", 'state="succeeded"'),
+            series("sussurro_jobs_ended_total", "0+1x30", 'state="failed"'),
+        ],
+        [
+            [
+                series("sussurro_jobs_ended_total", "0+20x30", 'state="succeeded"'),
+                series("sussurro_jobs_ended_total", "0+1x30", 'state="failed"'),
+            ],
+            [
+                series("sussurro_jobs_ended_total", "0+1x30", 'state="succeeded"'),
+                series("sussurro_jobs_ended_total", "0+9x30", 'state="cancelled"'),
+            ],
+        ],
+    ),
+    "SussurroWebhooksLate": Case(
+        25,
+        [series("sussurro_webhooks_oldest_pending_seconds", "3000+60x30")],
+        [[series("sussurro_webhooks_oldest_pending_seconds", "4000x5 0x30")]],
+    ),
+    "SussurroWebhooksDead": Case(
+        4,
+        [series("sussurro_webhooks_dead", "0 0 1x10")],
+        [[series("sussurro_webhooks_dead", "0x10"), series("sussurro_webhooks_pending", "9x10")]],
+    ),
     "SussurroOpenFiles": Case(
         8,
         [series("process_open_fds", "900x10"), series("process_max_fds", "1000x10")],

@@ -71,13 +71,16 @@ class Prometheus:
         return [line for line in lines if line[1]]
 
 
-def server_of(launch: Any, weights: Path, redis: RedisServer) -> Process:
+def server_of(launch: Any, weights: Path, redis: RedisServer, jobs: Path) -> Process:
     """The whole one, with bounds that the load meets."""
     server: Process = launch(
         *("-m", "server"),
         SUSSURRO_WEIGHTS_DIR=str(weights),
         SUSSURRO_API_KEYS=f"{KEY.record} {SCRAPER.record} {LIMITED.record}",
         SUSSURRO_REDIS_URL=redis.url,
+        SUSSURRO_JOBS_DIR=str(jobs),
+        SUSSURRO_WEBHOOK_SECRET="whsec_" + "c3Vzc3Vycm8" * 4,
+        SUSSURRO_WEBHOOK_ALLOW="127.0.0.1",
         SUSSURRO_MAX_REQUESTS="4",
         SUSSURRO_MAX_WAITING="4",
         SUSSURRO_MAX_QUEUE_WAIT="2",
@@ -94,7 +97,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, weights_dir: Path) -> I
     redis = RedisServer(folder)
     redis.start()
     with launcher(folder) as launch:
-        server = server_of(launch, weights_dir, redis)
+        server = server_of(launch, weights_dir, redis, folder / "jobs")
         work = folder / "gpu"
         work.mkdir()
         paths = (ROOT, ROOT / "tests/trtllm", GPU_TEST.parent / "doubles")
@@ -185,6 +188,8 @@ def test_something_happened(prometheus: Prometheus) -> None:
         "Clients that left",
         "Media that was not decoded",
         "Windows in a batch",
+        "Jobs that ended",
+        "Tries of webhooks",
     ):
         (panel,) = [panel for panel in PANELS if panel["title"] == title]
         assert any(value > 0 for _, points in prometheus.of_panel(panel) for _, value in points)

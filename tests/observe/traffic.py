@@ -26,6 +26,7 @@ def during(seconds: float, url: str, limited: NewKey) -> None:
         (_leave, 2.0),
         (_no_media, 1.0),
         (_noise, 6.0),
+        (_job, 3.0),
         (_bad_key, 0.1),
         (lambda client, _: _models(client, limited.key), 0.5),
     ]
@@ -93,6 +94,13 @@ def _leave(client: httpx.Client, _number: int) -> None:
 
 def _no_media(client: httpx.Client, number: int) -> None:
     _post(client, b"no recording" * 99 if number % 2 else b"#EXTM3U\nsecret.wav\n")
+
+
+def _job(client: httpx.Client, turn: int) -> None:
+    """A job whose webhook nobody takes; more come than are done at once."""
+    file = {"file": ("x", CLIPS[turn % len(CLIPS)].read_bytes())}
+    form = {"background": "true", "webhook_url": "http://127.0.0.1:9/"}
+    client.post("/v1/audio/transcriptions", files=file, data=form)
 
 
 def _noise(client: httpx.Client, _number: int) -> None:
