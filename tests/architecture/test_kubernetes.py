@@ -15,6 +15,7 @@ from server.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "ops" / "kubernetes"
 VERSIONS = ("1.30", "1.34", "1.37")
+MODELS = ("WEIGHTS", "ENGINES")
 Document = dict[str, Any]
 
 
@@ -183,6 +184,10 @@ def test_names_lead_somewhere() -> None:
     """Selectors, claims, ports, and what KEDA counts."""
     claims = {each["metadata"]["name"] for each in of_kind("PersistentVolumeClaim")}
     for pod in pods().values():
+        (container,) = pod["containers"]
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert {"configMapRef": {"name": "sussurro"}} in container["envFrom"]
+        assert {str(Path(config()[f"SUSSURRO_{name}_DIR"]).parent) for name in MODELS} <= mounted
         named = [v["persistentVolumeClaim"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
         assert claims >= {each["claimName"] for each in named}
     labels = [each["spec"]["template"]["metadata"]["labels"] for each in of_kind("Deployment")]
@@ -191,6 +196,13 @@ def test_names_lead_somewhere() -> None:
         assert [True] == [wanted <= each.items() for each in labels if wanted <= each.items()]
     (service,) = of_kind("Service")
     assert all(service["spec"]["selector"].items() <= each.items() for each in labels)
+
+    for deployment in of_kind("Deployment"):
+        template = deployment["spec"]["template"]
+        ports = {each["containerPort"] for each in template["spec"]["containers"][0]["ports"]}
+        scraped = template["metadata"]["annotations"]["prometheus.io/port"]
+        assert scraped == config()["SUSSURRO_METRICS_PORT"]
+        assert int(scraped) in ports
 
     keda = yaml.safe_load((FOLDER / "keda.yaml").read_text(encoding="utf-8"))["spec"]
     metrics = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
