@@ -36,8 +36,8 @@ def sdk(server: Process) -> Iterator[openai.OpenAI]:
 
 
 def letters(text: str) -> str:
-    """Only words, in lower case."""
-    return " ".join(re.findall(r"\w+", text.lower()))
+    """Only words, in lower case; no numbers of cues or times."""
+    return " ".join(re.findall(r"[^\W\d]+", text.lower()))
 
 
 def test_json(sdk: openai.OpenAI) -> None:
