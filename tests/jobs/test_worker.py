@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from new_jobs import ASKED, SPENT
 from sqlalchemy import update
 from structlog.testing import capture_logs
@@ -96,6 +97,15 @@ async def ended(jobs: Jobs, job: Job) -> Job:
     while (found := await jobs.find("n8n", job.id)).state in ("queued", "running"):
         await asyncio.sleep(0.01)
     return found
+
+
+@pytest.fixture(autouse=True)
+def _every_line() -> Iterator[None]:
+    """Another test may have set the log's least level, above that of a job's line."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(autouse=True)
