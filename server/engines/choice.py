@@ -78,9 +78,9 @@ def choose(  # noqa: PLR0913 - where to look, all by name
     """
     if asked == "ctranslate2":
         return _ctranslate2(model, engines, weights, "asked for", None)
-    if asked == "ray" and on_cluster_gpus:
-        return _on_cluster_gpus(model, engines)
     if asked == "ray":
+        if on_cluster_gpus:
+            return _on_cluster_gpus(model, engines)
         # Engines of a cluster run on CTranslate2, from the same folder on each machine.
         return replace(_ctranslate2(model, engines, weights, "asked for", None), engine="ray")
     try:
